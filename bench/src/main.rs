@@ -1,0 +1,2 @@
+//! Neutral load generator.
+fn main() {}

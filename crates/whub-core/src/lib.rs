@@ -1,0 +1,1 @@
+//! Sessions and routing tables: the pure heart of the hub.

@@ -1,0 +1,1 @@
+//! The wire: frames, names and codes. Pure: no clock, no socket, no randomness.

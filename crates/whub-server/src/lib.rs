@@ -1,0 +1,1 @@
+//! The running hub: connections, the write path, HTTP, configuration.

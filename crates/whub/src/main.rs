@@ -1,0 +1,2 @@
+//! The whub command line.
+fn main() {}
