@@ -1,0 +1,78 @@
+# Everyday commands. `make` alone lists them; CONTRIBUTING.md says when to use which.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Where tools are installed that are neither the system's nor committed.
+export WHUB_TOOLS ?= $(CURDIR)/.tools
+BUILT := $(or $(CARGO_TARGET_DIR),target)
+ARGS ?=
+
+.PHONY: help
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ---------------------------------------------------------------- preparing
+
+.PHONY: setup
+setup: ## Install what a Debian 12 machine with Rust, Node, JDK and Python lacks (again: only what is missing)
+	@tools/setup/apt.sh build-essential cmake git curl ca-certificates python3-venv chromium
+	@tools/setup/languages.sh
+	@tools/setup/venv.sh
+	@tools/setup/npm.sh
+	@tools/autobahn/install.sh
+
+.PHONY: setup-bench
+setup-bench: setup ## Install the servers that `make bench` compares with
+	@tools/setup/apt.sh nginx-light haproxy nats-server mosquitto
+
+# ---------------------------------------------------------------- running
+
+.PHONY: serve
+serve: ## Start a hub on 127.0.0.1:9482 (ARGS='--listen …' for more)
+	cargo run --release --package whub -- serve $(ARGS)
+
+# ---------------------------------------------------------------- checking
+
+.PHONY: test
+test: lint test-rust test-tools ## All that must pass before a change lands
+
+.PHONY: lint
+lint: ## Format, clippy, purity of the pure crates, licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	tools/check-pure.sh
+	tools/licences.py
+	$(if $(wildcard tools/generate),tools/generate --check)
+
+.PHONY: test-rust
+test-rust: ## The Rust tests
+	cargo test --workspace --locked --no-fail-fast
+
+.PHONY: test-tools
+test-tools: ## Tests of the scripts in tools/
+	cd tools/autobahn && python3 -m unittest
+
+.PHONY: autobahn
+autobahn: setup ## The whole Autobahn suite, both roles, all 517 cases (many minutes)
+	cargo build --release --locked --package whub
+	cargo build --release --locked --package whub-client --example autobahn_client
+	tools/autobahn/run.py --full --whub $(BUILT)/release/whub --client $(BUILT)/release/examples/autobahn_client $(ARGS)
+
+.PHONY: deny
+deny: ## Licences, bans and sources by cargo-deny (built on first use, which takes minutes)
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check licenses bans sources
+
+# ---------------------------------------------------------------- at length
+
+.PHONY: bench
+bench: setup-bench ## Figures of this machine, beside those of other servers (ARGS to choose)
+	cargo build --release --locked --package whub
+	cargo run --release --locked --package whub-bench -- $(ARGS)
+
+SECONDS := 60
+.PHONY: fuzz
+fuzz: ## Fuzz one parser or all of them (TARGET=name, SECONDS=60 for each)
+	tools/fuzz.sh $(SECONDS) $(TARGET)
