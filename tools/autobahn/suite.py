@@ -1,0 +1,163 @@
+"""Drives the installed Autobahn suite: one process for each part, with a deadline, and its index read afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import time
+
+AGENT = "whub"
+
+
+class Broken(Exception):
+    """The run itself went wrong, so there is nothing to judge."""
+
+
+class Suite:
+    """The suite installed by `install.sh`, writing its reports below `reports`."""
+
+    def __init__(self, wstest: pathlib.Path, reports: pathlib.Path, deadline_s: float):
+        self._wstest = wstest
+        self._reports = reports
+        self._deadline_s = deadline_s
+
+    def known_cases(self) -> list[str]:
+        """Every case id the suite has, in its own order."""
+        listed = subprocess.run([self._wstest, "--cases"], capture_output=True, text=True, timeout=60, check=True)
+        return listed.stdout.split()
+
+    def test_server(self, url: str, part: str, cases: list[str]) -> dict[str, dict]:
+        """Runs `cases` against the echo server at `url` and returns the index, case id to entry."""
+        folder = self._folder("server", part)
+        server = {"agent": AGENT, "url": url, "options": {"version": 18}}
+        spec = self._spec(folder, cases, servers=[server])
+        with open(folder / "log", "wb") as log:
+            fuzzer = _start([self._wstest, "-m", "fuzzingclient", "-s", spec], log)
+            try:
+                fuzzer.wait(self._deadline_s)
+            except subprocess.TimeoutExpired:
+                raise Broken(f"{part}: not done after {self._deadline_s:.0f} s; see {folder / 'log'}") from None
+            finally:
+                stop(fuzzer)
+        return _index(folder)
+
+    def test_client(self, command: str, part: str, cases: list[str]) -> dict[str, dict]:
+        """Lets the client program `command` (given the suite's URL as last argument) run `cases`."""
+        folder = self._folder("client", part)
+        port = _free_port()
+        url = f"ws://127.0.0.1:{port}"
+        spec = self._spec(folder, cases, url=url)
+        with open(folder / "log", "wb") as log:
+            fuzzer = _start([self._wstest, "-m", "fuzzingserver", "-s", spec, "-u", "0"], log)
+            try:
+                _await_port(port, fuzzer)
+                client = _start([*shlex.split(command), url], log)
+                try:
+                    status = client.wait(self._deadline_s)
+                except subprocess.TimeoutExpired:
+                    raise Broken(f"{part}: client not done after {self._deadline_s:.0f} s; see {folder / 'log'}") from None
+                finally:
+                    stop(client)
+                if status != 0:
+                    raise Broken(f"{part}: client ended with status {status}; see {folder / 'log'}")
+            finally:
+                stop(fuzzer)
+        return _index(folder)
+
+    def _folder(self, role: str, part: str) -> pathlib.Path:
+        folder = self._reports / role / part
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        return folder
+
+    @staticmethod
+    def _spec(folder: pathlib.Path, cases: list[str], **rest) -> pathlib.Path:
+        spec = {"outdir": str(folder), "cases": cases, "exclude-cases": [], "exclude-agent-cases": {}, **rest}
+        path = folder / "spec.json"
+        path.write_text(json.dumps(spec, indent=1))
+        return path
+
+
+class Hub:
+    """A hub with its echo switched on, on a port of its own choice."""
+
+    _READY_S = 20
+    _STOP_S = 15
+
+    def __init__(self, binary: str, log: pathlib.Path):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [binary, "serve", "--listen", "127.0.0.1:0", "--set", "debug.echo=true"]
+        with open(log, "wb") as errors:
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
+        self._log = log
+        self.url = self._listening() + "/debug/echo"
+
+    def _listening(self) -> str:
+        deadline = time.monotonic() + self._READY_S
+        seen = b""
+        os.set_blocking(self._process.stdout.fileno(), False)
+        while time.monotonic() < deadline and self._process.poll() is None:
+            seen += self._process.stdout.read() or b""
+            if found := re.search(rb"listening on (ws://\S+)\s", seen):
+                return found[1].decode()
+            time.sleep(0.02)
+        stop(self._process)
+        raise Broken(f"the hub did not say where it listens; see {self._log}")
+
+    def end(self) -> None:
+        """Ends the hub as an operator would, and insists that it is still there and leaves in order."""
+        if (status := self._process.poll()) is not None:
+            raise Broken(f"the hub ended during the run with status {status}; see {self._log}")
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            status = self._process.wait(self._STOP_S)
+        except subprocess.TimeoutExpired:
+            raise Broken(f"the hub did not stop {self._STOP_S} s after SIGTERM; see {self._log}") from None
+        finally:
+            stop(self._process)
+        if status != 0:
+            raise Broken(f"the hub stopped with status {status}; see {self._log}")
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Kills the process with all its children, if it still runs, and reaps it."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _start(command: list, log) -> subprocess.Popen:
+    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def _index(folder: pathlib.Path) -> dict[str, dict]:
+    try:
+        by_agent = json.loads((folder / "index.json").read_text())
+    except FileNotFoundError:
+        raise Broken(f"the suite wrote no index; see {folder / 'log'}") from None
+    if len(by_agent) != 1:
+        raise Broken(f"the index names {len(by_agent)} agents instead of one: {', '.join(by_agent)}")
+    return next(iter(by_agent.values()))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _await_port(port: int, process: subprocess.Popen, ready_s: float = 20) -> None:
+    deadline = time.monotonic() + ready_s
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise Broken("the suite's server did not start")
