@@ -1,0 +1,133 @@
+//! The path of a call: raw, as the caller wrote it.
+
+use std::borrow::Cow;
+
+use super::{NameError, PATH_BYTES_MAX, PATH_SEGMENTS_MAX, escape, text};
+
+/// First segments that no provider may register and no call reaches: the hub itself serves them, now or later.
+pub const RESERVED_ROOTS: [&str; 15] = [
+    "v1",
+    "ws",
+    "pair",
+    "room",
+    "gateway",
+    "debug",
+    "dashboard",
+    "healthz",
+    "readyz",
+    "metrics",
+    "auth",
+    "clients",
+    "message",
+    "services",
+    "status",
+];
+
+/// The raw path of a call: begins with `/`, keeps its escapes, has no query and no fragment.
+///
+/// It is split first; then each segment is decoded by itself, so that `%2F` stays inside its segment. Empty segments
+/// are allowed. Dot segments, bad escapes, control characters, and the hub's own roots are errors.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServicePath<'a> {
+    text: Cow<'a, str>,
+}
+
+text::borrowed_name!(ServicePath);
+
+impl<'a> ServicePath<'a> {
+    /// Checks a raw path. Text without the leading `/` gets it. Allocates only in that case.
+    pub fn parse(raw: &'a str) -> Result<Self, NameError> {
+        let text = if raw.starts_with('/') { Cow::Borrowed(raw) } else { Cow::Owned(format!("/{raw}")) };
+        text::check(&text, PATH_BYTES_MAX, PATH_SEGMENTS_MAX + 1)?;
+        if text.contains([' ', '?', '#']) {
+            return Err(NameError::NotRaw);
+        }
+        for segment in text[1..].split('/') {
+            check_segment(&escape::decode(segment)?)?;
+        }
+        let path = Self { text };
+        if is_own(&path.segments().next().unwrap_or_default()) {
+            return Err(NameError::NoService);
+        }
+        Ok(path)
+    }
+
+    /// The decoded segments. A trailing slash gives a last, empty one.
+    pub fn segments(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        // `parse` has decoded every segment, so the raw text never comes back here.
+        self.raw_segments().map(|raw| escape::decode(raw).unwrap_or(Cow::Borrowed(raw)))
+    }
+
+    /// The segments as the caller wrote them.
+    pub fn raw_segments(&self) -> impl Iterator<Item = &str> {
+        self.text[1..].split('/')
+    }
+}
+
+/// Whether the hub itself serves what begins with this decoded segment. The empty one is `/` itself, or `//...`,
+/// which no pattern but a lone `*rest` could match.
+pub(super) fn is_own(first: &str) -> bool {
+    first.is_empty() || first == ".well-known" || RESERVED_ROOTS.contains(&first)
+}
+
+pub(super) fn check_segment(decoded: &str) -> Result<(), NameError> {
+    if matches!(decoded, "." | "..") {
+        return Err(NameError::DotSegment);
+    }
+    if text::has_control(decoded) {
+        return Err(NameError::ControlCharacter);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments(raw: &str) -> Vec<String> {
+        let path = ServicePath::parse(raw).expect(raw);
+        path.segments().map(Cow::into_owned).collect()
+    }
+
+    #[test]
+    fn paths_are_split_first_and_decoded_then() {
+        assert_eq!(segments("/a%2Fb/c"), ["a/b", "c"]);
+        assert_eq!(segments("/a//b/"), ["a", "", "b", ""]);
+        assert_eq!(segments("a"), ["a"]);
+    }
+
+    #[test]
+    fn the_raw_text_is_kept() {
+        assert_eq!(ServicePath::parse("/a%2fb/").unwrap().as_str(), "/a%2fb/");
+        assert_eq!(ServicePath::parse("a").unwrap().as_str(), "/a");
+    }
+
+    #[test]
+    fn bad_paths_say_why() {
+        for (raw, error) in [
+            ("/a/../b", NameError::DotSegment),
+            ("/a/%2e%2E", NameError::DotSegment),
+            ("/a/%2", NameError::BadEscape),
+            ("/a%00", NameError::ControlCharacter),
+            ("/a\n", NameError::ControlCharacter),
+            ("/a%C2%85", NameError::ControlCharacter),
+            ("/a?b=c", NameError::NotRaw),
+            ("/a b", NameError::NotRaw),
+            ("/", NameError::NoService),
+            ("", NameError::NoService),
+            ("//evil.example", NameError::NoService),
+            ("/%76%31/nodes", NameError::NoService),
+            ("/.well-known/x", NameError::NoService),
+        ] {
+            assert_eq!(ServicePath::parse(raw), Err(error), "{raw}");
+        }
+    }
+
+    #[test]
+    fn length_and_depth_are_bounded() {
+        let long = format!("/{}", "a".repeat(PATH_BYTES_MAX));
+        assert_eq!(ServicePath::parse(&long), Err(NameError::TooLong { max: PATH_BYTES_MAX }));
+        assert!(ServicePath::parse(&"/a".repeat(PATH_SEGMENTS_MAX)).is_ok());
+        assert!(ServicePath::parse(&"/a".repeat(PATH_SEGMENTS_MAX + 1)).is_err());
+    }
+}

@@ -1,0 +1,289 @@
+//! Patterns of service paths: what a provider registers and what a token permits.
+
+use std::{borrow::Cow, sync::Arc};
+
+use super::{
+    NAME_BYTES_MAX, NAME_SEGMENTS_MAX, NameError, ServicePath, escape, path, text,
+    trie::{Key, Shape},
+};
+
+/// A set of service paths: literals, `:name` for one non-empty segment, a final `*rest` for the remainder.
+///
+/// Without `*rest` a pattern ignores one trailing slash of the path. Equality is by text, so `/a/:x` and `/a/:y`
+/// differ although they match the same paths; a [`Trie`](super::Trie) keeps them in one place.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    text: Arc<str>,
+    segments: Arc<[Segment]>,
+}
+
+text::owned_name!(Pattern);
+super::text::text_identity!(Pattern);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Segment {
+    Literal(Box<str>),
+    Param(Box<str>),
+    Rest(Box<str>),
+}
+
+/// What the wildcards of a pattern took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Captures<'a> {
+    /// Name and decoded value of each `:name`, in order.
+    pub params: Vec<(&'a str, Cow<'a, str>)>,
+    /// What `*rest` took, raw: escapes and trailing slash untouched, without the slash before it.
+    pub rest: Option<&'a str>,
+}
+
+impl Pattern {
+    /// Parses a pattern. Text without the leading `/` gets it; one trailing slash is dropped; literals are brought
+    /// into one spelling. `*` alone is a remainder without a name.
+    pub fn parse(input: &str) -> Result<Self, NameError> {
+        text::check(input, NAME_BYTES_MAX, NAME_SEGMENTS_MAX + 2)?;
+        let input = input.strip_prefix('/').unwrap_or(input);
+        let input = input.strip_suffix('/').unwrap_or(input);
+        let segments = input.split('/').map(parse_segment).collect::<Result<Vec<_>, _>>()?;
+        check_segments(&segments)?;
+        Ok(Self { text: canonical(&segments).into(), segments: segments.into() })
+    }
+
+    /// Whether the path belongs to the pattern.
+    pub fn matches(&self, path: &ServicePath<'_>) -> bool {
+        self.walk(path, |_, _| {}).is_some()
+    }
+
+    /// What the wildcards took, or `None` if the path does not belong to the pattern.
+    pub fn captures<'a>(&'a self, path: &'a ServicePath<'_>) -> Option<Captures<'a>> {
+        let mut params = Vec::new();
+        let rest = self.walk(path, |name, value| params.push((name, value)))?;
+        Some(Captures { params, rest })
+    }
+
+    /// Whether every path of `other` belongs to this pattern too.
+    pub fn covers(&self, other: &Self) -> bool {
+        use Segment::{Literal, Param, Rest};
+        let mut theirs = other.segments.iter();
+        for ours in self.segments.iter() {
+            match (ours, theirs.next()) {
+                (Rest(_), _) => return true,
+                (Literal(a), Some(Literal(b))) if a == b => {}
+                (Param(_), Some(Literal(_) | Param(_))) => {}
+                (Literal(_) | Param(_), _) => return false,
+            }
+        }
+        theirs.next().is_none()
+    }
+
+    /// The names of `:name` segments, in order.
+    pub fn params(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Param(name) => Some(&**name),
+            Segment::Literal(_) | Segment::Rest(_) => None,
+        })
+    }
+
+    /// Walks pattern and path together. `Some(rest)` is a match.
+    fn walk<'a>(
+        &'a self,
+        path: &'a ServicePath<'_>,
+        mut param: impl FnMut(&'a str, Cow<'a, str>),
+    ) -> Option<Option<&'a str>> {
+        let mut remaining = Some(&path.as_str()[1..]);
+        for segment in self.segments.iter() {
+            if let Segment::Rest(_) = segment {
+                return Some(Some(remaining.unwrap_or_default()));
+            }
+            let raw = remaining?;
+            let (raw, after) = raw.split_once('/').map_or((raw, None), |(raw, after)| (raw, Some(after)));
+            let value = escape::decode(raw).ok()?;
+            match segment {
+                Segment::Literal(literal) if **literal == *value => {}
+                Segment::Param(name) if !value.is_empty() => param(name, value),
+                Segment::Literal(_) | Segment::Param(_) | Segment::Rest(_) => return None,
+            }
+            remaining = after;
+        }
+        matches!(remaining, None | Some("")).then_some(None)
+    }
+}
+
+impl Shape for Pattern {
+    fn keys(&self) -> impl Iterator<Item = Key<'_>> {
+        self.segments.iter().map(|segment| match segment {
+            Segment::Literal(literal) => Key::Literal(literal),
+            Segment::Param(_) => Key::One,
+            Segment::Rest(_) => Key::Rest,
+        })
+    }
+}
+
+fn parse_segment(raw: &str) -> Result<Segment, NameError> {
+    if let Some(name) = raw.strip_prefix(':') {
+        let valid = !name.is_empty() && is_identifier(name);
+        return if valid { Ok(Segment::Param(name.into())) } else { Err(NameError::BadParameter) };
+    }
+    if let Some(name) = raw.strip_prefix('*') {
+        return if is_identifier(name) {
+            Ok(Segment::Rest(name.into()))
+        } else {
+            Err(NameError::BadParameter)
+        };
+    }
+    if raw.contains([' ', '?', '#']) {
+        return Err(NameError::NotRaw);
+    }
+    let literal = escape::decode(raw)?;
+    path::check_segment(&literal)?;
+    Ok(Segment::Literal(literal.into()))
+}
+
+fn is_identifier(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+fn check_segments(segments: &[Segment]) -> Result<(), NameError> {
+    if segments.len() > NAME_SEGMENTS_MAX {
+        return Err(NameError::TooDeep { max: NAME_SEGMENTS_MAX });
+    }
+    if let [Segment::Literal(first), rest @ ..] = segments
+        && path::is_own(first)
+    {
+        // `/` itself and the hub's roots are reserved; `//x` is only a slip.
+        return Err(if first.is_empty() && !rest.is_empty() {
+            NameError::EmptySegment
+        } else {
+            NameError::Reserved
+        });
+    }
+    let mut names = Vec::new();
+    for (index, segment) in segments.iter().enumerate() {
+        match segment {
+            Segment::Literal(literal) if literal.is_empty() => return Err(NameError::EmptySegment),
+            Segment::Rest(_) if index + 1 < segments.len() => return Err(NameError::RestNotLast),
+            Segment::Param(name) | Segment::Rest(name) if names.contains(&name) => {
+                return Err(NameError::DuplicateParameter);
+            }
+            Segment::Param(name) | Segment::Rest(name) => names.push(name),
+            Segment::Literal(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn canonical(segments: &[Segment]) -> String {
+    let mut text = String::new();
+    for segment in segments {
+        text.push('/');
+        match segment {
+            Segment::Literal(literal) => escape::encode_literal(literal, &mut text),
+            Segment::Param(name) => text.extend([":", name]),
+            Segment::Rest(name) => text.extend(["*", name]),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::parse(text).expect(text)
+    }
+
+    fn matches(text: &str, raw: &str) -> bool {
+        pattern(text).matches(&ServicePath::parse(raw).expect(raw))
+    }
+
+    #[test]
+    fn the_text_is_canonical() {
+        for (input, text) in [
+            ("billing/:op", "/billing/:op"),
+            ("/billing/", "/billing"),
+            ("/caf%C3%A9/%61", "/café/a"),
+            ("/%3Aid/a%2fb", "/%3Aid/a%2Fb"),
+            ("/files/*rest", "/files/*rest"),
+            ("/*", "/*"),
+        ] {
+            assert_eq!(pattern(input).as_str(), text);
+            assert_eq!(pattern(text), pattern(input));
+        }
+    }
+
+    #[test]
+    fn bad_patterns_say_why() {
+        for (input, error) in [
+            ("", NameError::Empty),
+            ("/", NameError::Reserved),
+            ("/v1/x", NameError::Reserved),
+            ("/%76%31", NameError::Reserved),
+            ("/.well-known", NameError::Reserved),
+            ("/a//b", NameError::EmptySegment),
+            ("//a", NameError::EmptySegment),
+            ("/a/..", NameError::DotSegment),
+            ("/a/*rest/b", NameError::RestNotLast),
+            ("/a/:", NameError::BadParameter),
+            ("/a/:x.json", NameError::BadParameter),
+            ("/:x/:x", NameError::DuplicateParameter),
+            ("/:x/*x", NameError::DuplicateParameter),
+            ("/a?b", NameError::NotRaw),
+            ("/a%", NameError::BadEscape),
+        ] {
+            assert_eq!(Pattern::parse(input), Err(error), "{input}");
+        }
+        assert!(Pattern::parse(&"/a".repeat(NAME_SEGMENTS_MAX)).is_ok());
+        assert_eq!(Pattern::parse(&"/a".repeat(NAME_SEGMENTS_MAX + 1)), Err(NameError::TooDeep { max: 32 }));
+    }
+
+    #[test]
+    fn a_parameter_takes_one_non_empty_segment() {
+        assert!(matches("/a/:x", "/a/b"));
+        assert!(matches("/a/:x", "/a/b%2Fc"));
+        assert!(!matches("/a/:x", "/a/b/c"));
+        assert!(!matches("/a/:x", "/a/"));
+        assert!(!matches("/a/:x", "/a"));
+    }
+
+    #[test]
+    fn one_trailing_slash_is_ignored_without_rest() {
+        assert!(matches("/a", "/a/"));
+        assert!(!matches("/a", "/a//"));
+        assert!(matches("/a/:x", "/a/b/"));
+    }
+
+    #[test]
+    fn rest_takes_zero_or_more_and_stays_raw() {
+        let files = pattern("/files/*rest");
+        for (raw, rest) in [("/files", ""), ("/files/", ""), ("/files/a%20b//c/", "a%20b//c/")] {
+            let path = ServicePath::parse(raw).unwrap();
+            assert_eq!(files.captures(&path).and_then(|c| c.rest), Some(rest), "{raw}");
+        }
+    }
+
+    #[test]
+    fn captures_are_decoded() {
+        let pattern = pattern("/:a/x/:b");
+        let path = ServicePath::parse("/1%202/x/3/").unwrap();
+        let captures = pattern.captures(&path).unwrap();
+        assert_eq!(captures.params, [("a", "1 2".into()), ("b", "3".into())]);
+        assert_eq!(captures.rest, None);
+    }
+
+    #[test]
+    fn a_pattern_covers_what_it_always_matches() {
+        for (a, b, covers) in [
+            ("/*", "/a/:x", true),
+            ("/a/*", "/a", true),
+            ("/a/*", "/a/:x/*r", true),
+            ("/a/:x", "/a/b", true),
+            ("/a/:x", "/a/:y", true),
+            ("/a/b", "/a/:x", false),
+            ("/a/:x", "/a/*r", false),
+            ("/a", "/a/*r", false),
+            ("/a", "/b", false),
+        ] {
+            assert_eq!(pattern(a).covers(&pattern(b)), covers, "{a} covers {b}");
+        }
+    }
+}
