@@ -1,1 +1,32 @@
 //! Where bytes come from: listeners, TLS, PROXY protocol, dialling, the in-memory pipe.
+//!
+//! A transport is a stream and a sink, nothing more. This crate turns an address into a [`Stream`] in both
+//! directions: [`Listener`] waits for peers, [`Dialer`] goes to them. In between stand the things that must
+//! happen before anyone speaks a protocol: one byte says who parses the rest ([`sniff`]), a proxy in front
+//! may say who the peer really is ([`proxy`]), TLS may have to be agreed ([`TlsAcceptor`]), and nobody may
+//! occupy more than a share of the house while doing so ([`Admission`]). [`Door`] is all of that in order.
+//!
+//! Left to others: frames, HTTP, WebSocket, sessions, and every decision about what a peer is allowed to do.
+//!
+//! Absent on purpose: a rewind buffer around bare sockets. The first byte is only peeked at, so that a TCP
+//! stream stays a TCP stream and can be written to directly from any thread.
+
+pub mod address;
+pub mod counters;
+pub mod listener;
+pub mod network;
+pub mod peer;
+pub mod pipe;
+pub mod preface;
+pub mod sniff;
+pub mod stream;
+pub mod url;
+
+pub use address::{AddressError, ListenAddress};
+pub use counters::TransportCounters;
+pub use listener::{Accepted, BindError, Listener};
+pub use network::{Network, Networks};
+pub use peer::{LocalAddress, PeerAddress};
+pub use sniff::{Opening, sniff};
+pub use stream::{DirectWriter, Duplex, QueuedWriter, ReadHalf, Stream, WriteHalf};
+pub use url::{ServerUrl, UrlError, Wire};
