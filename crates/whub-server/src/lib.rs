@@ -1,1 +1,3 @@
 //! The running hub: connections, the write path, HTTP, configuration.
+
+pub mod config;

@@ -1,0 +1,42 @@
+//! The configuration of a node: a TOML file, then the environment, then flags.
+//!
+//! [`load`] takes the three sources as plain values and gives a [`Config`] of plain types, with the source of each
+//! value beside it, or every problem it found. [`KEYS`] is the one table of keys: defaults, `whub config show`,
+//! `docs/configuration.md` and the errors about unknown keys come from it.
+//!
+//! Left to others: what the values do. This module opens no socket; it reads the file it is given, the files that
+//! hold token secrets, and, in [`check_files`], the certificate.
+
+mod access;
+mod check;
+mod error;
+mod field;
+mod keys;
+mod layers;
+mod listen;
+mod load;
+mod network;
+mod reference;
+mod secret;
+mod show;
+mod tokens;
+mod toml_file;
+mod types;
+mod units;
+mod value;
+
+pub use access::{Grant, Token};
+pub use check::check_files;
+pub use error::{Problem, Problems};
+pub use keys::{Difference, differences};
+pub use layers::{Assignment, ConfigFile, Input, Source};
+pub use listen::ListenAddress;
+pub use load::{Loaded, load};
+pub use network::Network;
+pub use reference::reference;
+pub use secret::Secret;
+pub use types::{
+    Auth, Channels, Config, Data, Debugging, Http, Limits, Log, LogFormat, Node, ProxyProtocol, SlowPolicy,
+    Tls, WebSocket,
+};
+pub use units::{parse_bytes, parse_duration, show_bytes, show_duration};

@@ -1,0 +1,82 @@
+//! Rules between keys, and whether the files that a configuration names are there.
+
+use std::{fs, path::Path};
+
+use super::{Config, ListenAddress, Problem, load::Sources};
+
+/// What single keys cannot know.
+pub(crate) fn between_keys(config: &Config, sources: &Sources) -> Vec<Problem> {
+    [listeners(config, sources), tls(config, sources), openness(config, sources)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn problem(sources: &Sources, key: &str, text: impl Into<String>) -> Problem {
+    Problem { source: sources.get(key).cloned(), text: text.into() }
+}
+
+fn listeners(config: &Config, sources: &Sources) -> Option<Problem> {
+    if config.listen.is_empty() {
+        return Some(problem(sources, "listen", "listen is empty; a node needs at least one address"));
+    }
+    let chosen_by_system = |address: &ListenAddress| matches!(address, ListenAddress::Tcp { port: 0, .. });
+    let twice = config
+        .listen
+        .iter()
+        .enumerate()
+        .find(|(index, address)| !chosen_by_system(address) && config.listen[..*index].contains(address));
+    twice.map(|(_, address)| problem(sources, "listen", format!("listen names {address} twice")))
+}
+
+fn tls(config: &Config, sources: &Sources) -> Option<Problem> {
+    let tls = &config.tls;
+    match (&tls.cert, &tls.key, tls.self_signed) {
+        (Some(_), None, _) => {
+            Some(problem(sources, "tls.cert", "tls.cert needs its private key; set tls.key (--tls-key) too"))
+        }
+        (None, Some(_), _) => {
+            Some(problem(sources, "tls.key", "tls.key needs its certificate; set tls.cert (--tls-cert) too"))
+        }
+        (Some(_), Some(_), true) => Some(problem(
+            sources,
+            "tls.self_signed",
+            "tls.self_signed and tls.cert exclude each other; with a certificate, leave self_signed out",
+        )),
+        (Some(_), Some(_), false) | (None, None, _) => None,
+    }
+}
+
+/// A hub that everyone may use must not be reachable for everyone by accident.
+fn openness(config: &Config, sources: &Sources) -> Option<Problem> {
+    if !config.tokens.is_empty() || config.auth.anonymous.is_some() {
+        return None;
+    }
+    let public = config.listen.iter().find(|address| !address.is_local())?;
+    let text = format!(
+        "listen {public} can be reached from other machines, where anyone could then do everything; configure \
+         [[tokens]], or say what anonymous peers may do (auth.anonymous = \"none\", \"all\" or a table), \
+         or listen on 127.0.0.1"
+    );
+    Some(problem(sources, "listen", text))
+}
+
+/// Whether the files of `tls` can be read and look like what they should be. `whub config check` asks this; a node
+/// finds out by itself when it starts.
+#[must_use]
+pub fn check_files(config: &Config) -> Vec<Problem> {
+    let certificate = config.tls.cert.as_deref().and_then(|path| pem(path, "tls.cert", "CERTIFICATE"));
+    let key = config.tls.key.as_deref().and_then(|path| pem(path, "tls.key", "PRIVATE KEY"));
+    certificate.into_iter().chain(key).collect()
+}
+
+fn pem(path: &Path, key: &str, label: &str) -> Option<Problem> {
+    let shown = path.display();
+    match fs::read_to_string(path) {
+        Err(error) => Some(Problem::new(format!("{key}: cannot read {shown}: {error}"))),
+        Ok(text) if !text.contains(&format!("{label}-----")) => {
+            Some(Problem::new(format!("{key}: {shown} has no \"{}\" in PEM form", label.to_lowercase())))
+        }
+        Ok(_) => None,
+    }
+}

@@ -1,0 +1,347 @@
+//! The type of a key: where its value lives in the configuration, how it is read, checked and shown.
+
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+
+use super::{
+    Grant, ListenAddress, LogFormat, Network, Secret, SlowPolicy,
+    secret::REDACTED,
+    units::{parse_bytes, parse_duration, show_bytes, show_duration},
+    value::Value,
+};
+
+/// Leads to the place of a value. One function for reading and writing keeps the table of keys short.
+type At<T, V> = fn(&mut T) -> &mut V;
+
+/// The type of a key of `T`, with the way to its place.
+pub(crate) enum Field<T> {
+    Flag(At<T, bool>),
+    Count(At<T, usize>, RangeInclusive<usize>),
+    /// 0 or `"none"` is no limit.
+    CountOrNone(At<T, Option<usize>>),
+    Bytes(At<T, usize>, RangeInclusive<usize>),
+    /// 0 or `"none"` is no limit.
+    BytesOrNone(At<T, Option<usize>>),
+    /// The range is in milliseconds.
+    Time(At<T, Duration>, RangeInclusive<u64>),
+    Text(At<T, Option<String>>),
+    Path(At<T, Option<PathBuf>>),
+    Secret(At<T, Option<Secret>>),
+    Listen(At<T, Vec<ListenAddress>>),
+    Networks(At<T, Vec<Network>>),
+    Origins(At<T, Vec<String>>),
+    Hosts(At<T, Vec<String>>),
+    Services(At<T, Vec<String>>),
+    Filters(At<T, Vec<String>>),
+    Slow(At<T, SlowPolicy>),
+    Format(At<T, LogFormat>),
+    Levels(At<T, String>),
+    Access(At<T, Option<Grant>>),
+}
+
+/// Why a value does not fit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Misfit {
+    /// Not the wanted kind of thing; completes "… but wants".
+    Wants(String),
+    /// The right kind with a flaw of its own; a sentence.
+    Says(String),
+}
+
+type Read<V> = Result<V, Misfit>;
+
+impl<T> Field<T> {
+    /// Reads `value` into its place.
+    pub(crate) fn set(&self, target: &mut T, value: &Value) -> Read<()> {
+        match self {
+            Self::Flag(at) => *at(target) = flag(value)?,
+            Self::Count(at, range) => *at(target) = count(value, range)?,
+            Self::CountOrNone(at) => *at(target) = or_none(value, number)?,
+            Self::Bytes(at, range) => *at(target) = bytes_within(value, range)?,
+            Self::BytesOrNone(at) => *at(target) = or_none(value, bytes)?,
+            Self::Time(at, range) => *at(target) = time(value, range)?,
+            Self::Text(at) => *at(target) = Some(text(value)?),
+            Self::Path(at) => *at(target) = Some(text(value)?.into()),
+            Self::Secret(at) => *at(target) = Some(secret(value)?),
+            Self::Listen(at) => *at(target) = parsed(value)?,
+            Self::Networks(at) => *at(target) = parsed(value)?,
+            Self::Origins(at) => *at(target) = each(value, origin)?,
+            Self::Hosts(at) => *at(target) = each(value, host)?,
+            Self::Services(at) => *at(target) = each(value, service_pattern)?,
+            Self::Filters(at) => *at(target) = each(value, filter)?,
+            Self::Slow(at) => *at(target) = choice(value, &SLOW)?,
+            Self::Format(at) => *at(target) = choice(value, &FORMATS)?,
+            Self::Levels(at) => *at(target) = levels(value)?,
+            Self::Access(at) => {
+                *at(target) = Some(choice(value, &[("all", Grant::all()), ("none", Grant::none())])?)
+            }
+        }
+        Ok(())
+    }
+
+    /// The value in its place, as it would be written in the file. Secrets are redacted.
+    pub(crate) fn show(&self, target: &mut T) -> Value {
+        match self {
+            Self::Flag(at) => Value::Flag(*at(target)),
+            Self::Count(at, _) => Value::Number(*at(target) as i128),
+            Self::CountOrNone(at) => at(target).map_or_else(none, |number| Value::Number(number as i128)),
+            Self::Bytes(at, _) => sized(*at(target)),
+            Self::BytesOrNone(at) => at(target).map_or_else(none, sized),
+            Self::Time(at, _) => Value::Text(show_duration(*at(target))),
+            Self::Text(at) => at(target).clone().map_or(Value::Unset, Value::Text),
+            Self::Path(at) => {
+                at(target).as_ref().map_or(Value::Unset, |path| Value::Text(path.display().to_string()))
+            }
+            Self::Secret(at) => {
+                at(target).as_ref().map_or(Value::Unset, |_| Value::Text(REDACTED.to_owned()))
+            }
+            Self::Listen(at) => Value::texts(at(target)),
+            Self::Networks(at) => Value::texts(at(target)),
+            Self::Origins(at) | Self::Hosts(at) | Self::Services(at) | Self::Filters(at) => {
+                Value::texts(at(target))
+            }
+            Self::Slow(at) => chosen(*at(target), &SLOW),
+            Self::Format(at) => chosen(*at(target), &FORMATS),
+            Self::Levels(at) => Value::Text(at(target).clone()),
+            Self::Access(at) => access(at(target).as_ref()),
+        }
+    }
+
+    /// The type in the words of the reference.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Flag(_) => "true or false",
+            Self::Count(..) => "number",
+            Self::CountOrNone(_) => "number, or 0 or `\"none\"`",
+            Self::Bytes(..) => "bytes",
+            Self::BytesOrNone(_) => "bytes, or 0 or `\"none\"`",
+            Self::Time(..) => "duration",
+            Self::Text(_) | Self::Secret(_) => "string",
+            Self::Path(_) => "path",
+            Self::Listen(_) => "list of addresses",
+            Self::Networks(_) => "list of addresses and ranges",
+            Self::Origins(_) => "list of origins",
+            Self::Hosts(_) => "list of host names",
+            Self::Services(_) => "list of service patterns",
+            Self::Filters(_) => "list of filters",
+            Self::Slow(_) => "`\"drop\"` or `\"close\"`",
+            Self::Format(_) => "`\"console\"` or `\"json\"`",
+            Self::Levels(_) => "level, or levels by target",
+            Self::Access(_) => "`\"all\"`, `\"none\"` or a table",
+        }
+    }
+
+    /// The bounds of the value in the words of the reference, or nothing.
+    pub(crate) fn bounds(&self) -> Option<String> {
+        match self {
+            Self::Count(_, range) => Some(between(range.start(), range.end())),
+            Self::Bytes(_, range) => Some(between(show_bytes(*range.start()), show_bytes(*range.end()))),
+            Self::Time(_, range) => Some(between(show_ms(*range.start()), show_ms(*range.end()))),
+            Self::Flag(_) | Self::CountOrNone(_) | Self::BytesOrNone(_) | Self::Text(_) | Self::Path(_) => {
+                None
+            }
+            Self::Secret(_) | Self::Listen(_) | Self::Networks(_) | Self::Origins(_) | Self::Hosts(_) => None,
+            Self::Services(_) | Self::Filters(_) | Self::Slow(_) | Self::Format(_) | Self::Levels(_) => None,
+            Self::Access(_) => None,
+        }
+    }
+}
+
+const SLOW: [(&str, SlowPolicy); 2] = [("drop", SlowPolicy::Drop), ("close", SlowPolicy::Close)];
+const FORMATS: [(&str, LogFormat); 2] = [("console", LogFormat::Console), ("json", LogFormat::Json)];
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+fn flag(value: &Value) -> Read<bool> {
+    if let Value::Flag(flag) = value {
+        return Ok(*flag);
+    }
+    let read = value.loose().and_then(|text| text.parse().ok());
+    read.ok_or_else(|| Misfit::Wants("true or false".to_owned()))
+}
+
+fn number(value: &Value) -> Read<usize> {
+    let read = match value.number() {
+        Some(number) => usize::try_from(number).ok(),
+        None => value.loose().and_then(|text| text.parse().ok()),
+    };
+    read.ok_or_else(|| Misfit::Wants("a whole number, not negative".to_owned()))
+}
+
+fn count(value: &Value, range: &RangeInclusive<usize>) -> Read<usize> {
+    let number = number(value)?;
+    if !range.contains(&number) {
+        return wants(format!("a number {}", between(range.start(), range.end())));
+    }
+    Ok(number)
+}
+
+fn bytes(value: &Value) -> Read<usize> {
+    let read = match value.number() {
+        Some(number) => usize::try_from(number).ok(),
+        None => value.string().and_then(parse_bytes),
+    };
+    read.ok_or_else(|| Misfit::Wants("a size, such as 65536, \"64KiB\" or \"1MiB\"".to_owned()))
+}
+
+fn bytes_within(value: &Value, range: &RangeInclusive<usize>) -> Read<usize> {
+    let bytes = bytes(value)?;
+    if !range.contains(&bytes) {
+        return wants(format!("a size {}", between(show_bytes(*range.start()), show_bytes(*range.end()))));
+    }
+    Ok(bytes)
+}
+
+/// Reads `"none"` and 0 as no limit.
+fn or_none(value: &Value, read: fn(&Value) -> Read<usize>) -> Read<Option<usize>> {
+    if value.string() == Some("none") {
+        return Ok(None);
+    }
+    match read(value) {
+        Ok(0) => Ok(None),
+        Ok(limit) => Ok(Some(limit)),
+        Err(Misfit::Wants(wanted)) => wants(format!("{wanted}, or \"none\"")),
+        Err(Misfit::Says(said)) => Err(Misfit::Says(said)),
+    }
+}
+
+fn time(value: &Value, range: &RangeInclusive<u64>) -> Read<Duration> {
+    let Some(duration) = value.string().and_then(parse_duration) else {
+        return wants("a duration with its unit, such as \"5s\", \"250ms\" or \"1m30s\"");
+    };
+    if !u64::try_from(duration.as_millis()).is_ok_and(|ms| range.contains(&ms)) {
+        return wants(format!("a duration {}", between(show_ms(*range.start()), show_ms(*range.end()))));
+    }
+    Ok(duration)
+}
+
+fn text(value: &Value) -> Read<String> {
+    let text = value.string().filter(|text| !text.is_empty());
+    text.map(str::to_owned).ok_or_else(|| Misfit::Wants("a string that is not empty".to_owned()))
+}
+
+fn secret(value: &Value) -> Read<Secret> {
+    let text = value.string().ok_or_else(|| Misfit::Wants("a string".to_owned()))?;
+    Secret::new(text).map_err(|flaw| Misfit::Says(format!("the secret {flaw}")))
+}
+
+/// The strings of a list. Bare text is a list in TOML's brackets, or items between commas.
+fn strings(value: &Value) -> Read<Vec<String>> {
+    let not_strings = || Misfit::Wants("a list of strings".to_owned());
+    if let Value::List(items) = value {
+        let quoted = |item: &Value| item.string().map(str::to_owned).ok_or_else(not_strings);
+        return items.iter().map(quoted).collect();
+    }
+    let text = value.loose().ok_or_else(not_strings)?;
+    if text.starts_with('[') {
+        let list = toml::de::DeValue::parse(text).map_err(|_| not_strings())?;
+        return strings(&Value::from_toml(list.get_ref()));
+    }
+    Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+}
+
+fn each(value: &Value, check: fn(String) -> Result<String, String>) -> Read<Vec<String>> {
+    strings(value)?.into_iter().map(|item| check(item).map_err(Misfit::Says)).collect()
+}
+
+fn parsed<V: FromStr<Err = String>>(value: &Value) -> Read<Vec<V>> {
+    strings(value)?.iter().map(|item| item.parse().map_err(Misfit::Says)).collect()
+}
+
+fn origin(text: String) -> Result<String, String> {
+    let host = text.split_once("://").map(|(scheme, host)| (scheme.is_empty(), host));
+    let fits = text == "*"
+        || host.is_some_and(|(no_scheme, host)| !no_scheme && !host.is_empty() && !host.contains('/'));
+    if !fits {
+        return Err(format!(
+            "{text:?} is no origin; write scheme://host[:port] without a path, or \"*\" for any"
+        ));
+    }
+    Ok(text)
+}
+
+fn host(text: String) -> Result<String, String> {
+    let name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    if text != "*" && (text.is_empty() || !name) {
+        return Err(format!("{text:?} is no host name; write it without scheme and port, or \"*\" for any"));
+    }
+    Ok(text)
+}
+
+/// Service patterns begin with `/`; input without it gets it.
+fn service_pattern(text: String) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("\"\" is no service pattern; write it like \"/math/:op\" or \"/math/*rest\"".to_owned());
+    }
+    Ok(if text.starts_with('/') { text } else { format!("/{text}") })
+}
+
+fn filter(text: String) -> Result<String, String> {
+    if text.is_empty() || text.starts_with('/') {
+        return Err(format!(
+            "{text:?} is no filter; channels and pair ids do not begin with \"/\", write \"news/#\""
+        ));
+    }
+    Ok(text)
+}
+
+fn levels(value: &Value) -> Read<String> {
+    let wanted = || {
+        Misfit::Wants(format!(
+            "a level ({}), or levels by target like \"info,whub_server=debug\"",
+            LEVELS.join(", ")
+        ))
+    };
+    let text = value.string().ok_or_else(wanted)?;
+    let fits = |item: &str| match item.split_once('=') {
+        Some((target, level)) => !target.is_empty() && LEVELS.contains(&level),
+        None => LEVELS.contains(&item),
+    };
+    if !text.split(',').map(str::trim).all(fits) {
+        return Err(wanted());
+    }
+    Ok(text.to_owned())
+}
+
+fn choice<V: Clone>(value: &Value, choices: &[(&str, V)]) -> Read<V> {
+    let word = value.string().unwrap_or_default();
+    let found = choices.iter().find(|(name, _)| *name == word).map(|(_, meaning)| meaning.clone());
+    found.ok_or_else(|| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        Misfit::Wants(names.join(" or "))
+    })
+}
+
+fn chosen<V: PartialEq>(value: V, choices: &[(&str, V)]) -> Value {
+    let name = choices.iter().find(|(_, meaning)| *meaning == value).map(|(name, _)| (*name).to_owned());
+    name.map_or(Value::Unset, Value::Text)
+}
+
+fn access(grant: Option<&Grant>) -> Value {
+    match grant {
+        None => Value::Unset,
+        Some(grant) if *grant == Grant::all() => Value::Text("all".to_owned()),
+        Some(grant) if *grant == Grant::none() => Value::Text("none".to_owned()),
+        Some(_) => Value::Other("a table"),
+    }
+}
+
+fn none() -> Value {
+    Value::Text("none".to_owned())
+}
+
+/// Sizes that have a unit are shown with it, others as numbers.
+fn sized(bytes: usize) -> Value {
+    let shown = show_bytes(bytes);
+    shown.parse().map_or(Value::Text(shown), Value::Number)
+}
+
+fn show_ms(ms: u64) -> String {
+    show_duration(Duration::from_millis(ms))
+}
+
+fn between(low: impl Display, high: impl Display) -> String {
+    format!("from {low} to {high}")
+}
+
+fn wants<V>(what: impl Into<String>) -> Read<V> {
+    Err(Misfit::Wants(what.into()))
+}

@@ -1,0 +1,356 @@
+//! The table of keys. Defaults, `whub config show`, the reference and the errors about unknown keys come from it.
+
+use std::time::Duration;
+
+use super::{
+    Auth, Channels, Config, Data, Debugging, Grant, Http, Limits, Log, LogFormat, Node, ProxyProtocol,
+    SlowPolicy, Tls, WebSocket, field::Field, tokens::TokenEntry, value::Value,
+};
+
+/// One key of `T`.
+pub(crate) struct Key<T> {
+    /// Name with dots.
+    pub(crate) name: &'static str,
+    /// Where the value lives, and its type.
+    pub(crate) field: Field<T>,
+    /// Default as a flag would give it; `None` leaves it unset.
+    pub(crate) default: Option<&'static str>,
+    /// Whether a reload applies a change without a restart.
+    pub(crate) reload: bool,
+    /// One or two sentences for the reference.
+    pub(crate) doc: &'static str,
+}
+
+const fn key<T>(name: &'static str, field: Field<T>, default: &'static str, doc: &'static str) -> Key<T> {
+    Key { name, field, default: Some(default), reload: false, doc }
+}
+
+const fn unset<T>(name: &'static str, field: Field<T>, doc: &'static str) -> Key<T> {
+    Key { name, field, default: None, reload: false, doc }
+}
+
+const fn reloadable<T>(mut key: Key<T>) -> Key<T> {
+    key.reload = true;
+    key
+}
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+const DAY: u64 = 24 * HOUR;
+
+/// Every key but those of tokens, in the order of the reference.
+pub(crate) static KEYS: &[Key<Config>] = &[
+    key(
+        "listen",
+        Field::Listen(|c| &mut c.listen),
+        "127.0.0.1:9482",
+        "Where the node listens: `HOST:PORT`, `[::1]:PORT` or `unix:PATH`. Port 0 lets the system choose. \
+         Every protocol arrives on each of them.",
+    ),
+    unset(
+        "node.name",
+        Field::Text(|c| &mut c.node.name),
+        "Name of this node; when unset, the machine's host name.",
+    ),
+    unset(
+        "data.dir",
+        Field::Path(|c| &mut c.data.dir),
+        "Folder for the node's files, made with mode 0700 if absent. Unset: the node keeps no files.",
+    ),
+    reloadable(unset(
+        "tls.cert",
+        Field::Path(|c| &mut c.tls.cert),
+        "PEM file with the certificate chain, leaf first. Needs `tls.key`. Read again when it changes.",
+    )),
+    reloadable(unset(
+        "tls.key",
+        Field::Path(|c| &mut c.tls.key),
+        "PEM file with the private key of `tls.cert`.",
+    )),
+    key(
+        "tls.self_signed",
+        Field::Flag(|c| &mut c.tls.self_signed),
+        "false",
+        "Make a certificate at each start. For trying out: no client can check it.",
+    ),
+    reloadable(unset(
+        "auth.anonymous",
+        Field::Access(|c| &mut c.auth.anonymous),
+        "What peers without a token may do. Unset: everything while there are no tokens (then only loopback and Unix \
+         listeners are allowed), nothing once there are some. A table permits what its lists name.",
+    )),
+    reloadable(unset(
+        "auth.anonymous.provide",
+        Field::Services(|c| &mut anonymous(c).provide),
+        "Services that anonymous peers may provide.",
+    )),
+    reloadable(unset(
+        "auth.anonymous.call",
+        Field::Services(|c| &mut anonymous(c).call),
+        "Services that anonymous peers may call.",
+    )),
+    reloadable(unset(
+        "auth.anonymous.publish",
+        Field::Filters(|c| &mut anonymous(c).publish),
+        "Channels that anonymous peers may publish to.",
+    )),
+    reloadable(unset(
+        "auth.anonymous.subscribe",
+        Field::Filters(|c| &mut anonymous(c).subscribe),
+        "Channels that anonymous peers may subscribe to.",
+    )),
+    reloadable(unset(
+        "auth.anonymous.pair",
+        Field::Filters(|c| &mut anonymous(c).pair),
+        "Pairs that anonymous peers may join.",
+    )),
+    reloadable(key(
+        "http.allowed_origins",
+        Field::Origins(|c| &mut c.http.allowed_origins),
+        "",
+        "Origins whose web pages may use the hub besides its own (`https://app.example.com`), `*` for any. \
+         CORS answers follow this list.",
+    )),
+    reloadable(key(
+        "http.allowed_hosts",
+        Field::Hosts(|c| &mut c.http.allowed_hosts),
+        "",
+        "Names by which the hub may be addressed besides addresses and `localhost`, `*` for any. Without its public \
+         name here a hub answers no browser under it.",
+    )),
+    key(
+        "proxy_protocol.from",
+        Field::Networks(|c| &mut c.proxy_protocol.from),
+        "",
+        "Proxies whose PROXY protocol version 2 header is believed: addresses or ranges (`10.0.0.0/8`).",
+    ),
+    key(
+        "limits.connections_per_address",
+        Field::CountOrNone(|c| &mut c.limits.connections_per_address),
+        "1024",
+        "Connections from one address at a time. Loopback and Unix peers are exempt.",
+    ),
+    key(
+        "limits.young_connections",
+        Field::Count(|c| &mut c.limits.young_connections, 1..=1_000_000),
+        "4096",
+        "Connections that have not yet sent a whole request or handshake. Beyond it the listener waits; it does not \
+         refuse.",
+    ),
+    key(
+        "limits.first_request",
+        Field::Time(|c| &mut c.limits.first_request, 10..=HOUR),
+        "5s",
+        "Time a connection has for its first complete request or handshake.",
+    ),
+    key(
+        "limits.header_bytes",
+        Field::Bytes(|c| &mut c.limits.header_bytes, 8 * KIB..=MIB),
+        "64KiB",
+        "Size of an HTTP request's head; beyond it the answer is 431.",
+    ),
+    key(
+        "limits.header_fields",
+        Field::Count(|c| &mut c.limits.header_fields, 1..=1_024),
+        "64",
+        "Header fields of an HTTP request; beyond it the answer is 431.",
+    ),
+    key(
+        "limits.body_bytes",
+        Field::BytesOrNone(|c| &mut c.limits.body_bytes),
+        "none",
+        "Size of an HTTP request's body; beyond it the answer is 413. Bodies are streamed, so none costs no memory.",
+    ),
+    key(
+        "limits.message_bytes",
+        Field::Bytes(|c| &mut c.limits.message_bytes, 1..=GIB),
+        "16MiB",
+        "Size of a message of a plain WebSocket; beyond it the connection closes with 1009.",
+    ),
+    key(
+        "limits.frame_bytes",
+        Field::Bytes(|c| &mut c.limits.frame_bytes, KIB..=64 * MIB),
+        "1MiB",
+        "Size of a frame of the whub protocol, announced to clients as `max_frame`.",
+    ),
+    key(
+        "limits.mailbox_bytes",
+        Field::Bytes(|c| &mut c.limits.mailbox_bytes, KIB..=GIB),
+        "1MiB",
+        "What may wait in memory for a peer that reads slowly.",
+    ),
+    key(
+        "limits.calls_inflight",
+        Field::Count(|c| &mut c.limits.calls_inflight, 1..=1_000_000),
+        "1024",
+        "Calls in flight of one session, as caller and as provider.",
+    ),
+    key(
+        "limits.subscriptions",
+        Field::Count(|c| &mut c.limits.subscriptions, 0..=1_000_000),
+        "1000",
+        "Subscriptions of one session.",
+    ),
+    key(
+        "limits.services",
+        Field::Count(|c| &mut c.limits.services, 0..=1_000_000),
+        "256",
+        "Services registered by one session.",
+    ),
+    key(
+        "limits.pairs",
+        Field::Count(|c| &mut c.limits.pairs, 0..=1_000_000),
+        "256",
+        "Pairs joined by one session.",
+    ),
+    key(
+        "limits.call_timeout",
+        Field::Time(|c| &mut c.limits.call_timeout, 1..=DAY),
+        "30s",
+        "Deadline of a call that names none.",
+    ),
+    key(
+        "limits.ping",
+        Field::Time(|c| &mut c.limits.ping, 10..=HOUR),
+        "25s",
+        "Interval of pings. A peer that is silent for twice as long is dead.",
+    ),
+    key(
+        "limits.drain",
+        Field::Time(|c| &mut c.limits.drain, 0..=HOUR),
+        "10s",
+        "Time that calls in flight have to finish when the node stops.",
+    ),
+    key(
+        "websocket.deflate",
+        Field::Flag(|c| &mut c.websocket.deflate),
+        "false",
+        "Negotiate permessage-deflate with clients that offer it. Costs memory and time per connection.",
+    ),
+    key(
+        "channels.slow",
+        Field::Slow(|c| &mut c.channels.slow),
+        "drop",
+        "What happens to a subscriber whose mailbox is full: `drop` loses messages, counts them and tells the \
+         subscriber; `close` ends it with `SlowConsumer`.",
+    ),
+    key(
+        "debug.echo",
+        Field::Flag(|c| &mut c.debug.echo),
+        "false",
+        "Serve a WebSocket echo at `/debug/echo`, for measuring and for test suites.",
+    ),
+    key(
+        "log.format",
+        Field::Format(|c| &mut c.log.format),
+        "console",
+        "Log lines on standard error for people, or one JSON object each.",
+    ),
+    reloadable(key(
+        "log.level",
+        Field::Levels(|c| &mut c.log.level),
+        "info",
+        "`off`, `error`, `warn`, `info`, `debug` or `trace`; by target too: `info,whub_server=debug`.",
+    )),
+];
+
+/// The keys of one `[[tokens]]` table.
+pub(crate) static TOKEN_KEYS: &[Key<TokenEntry>] = &[
+    unset("name", Field::Text(|t| &mut t.name), "Name for logs and listings; required and unique."),
+    unset(
+        "secret",
+        Field::Secret(|t| &mut t.secret),
+        "What the peer presents. Better kept out of this file:",
+    ),
+    unset("secret_file", Field::Path(|t| &mut t.secret_file), "a file whose first line is the secret, or"),
+    unset(
+        "secret_env",
+        Field::Text(|t| &mut t.secret_env),
+        "the name of an environment variable that holds it. Exactly one of the three.",
+    ),
+    key("provide", Field::Services(|t| &mut t.grant.provide), "", "Services the bearer may provide."),
+    key("call", Field::Services(|t| &mut t.grant.call), "", "Services the bearer may call."),
+    key("publish", Field::Filters(|t| &mut t.grant.publish), "", "Channels the bearer may publish to."),
+    key("subscribe", Field::Filters(|t| &mut t.grant.subscribe), "", "Channels the bearer may subscribe to."),
+    key("pair", Field::Filters(|t| &mut t.grant.pair), "", "Pairs the bearer may join."),
+    key("admin", Field::Flag(|t| &mut t.grant.admin), "false", "Whether the bearer may administer the node."),
+];
+
+/// A key that differs between two configurations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Name of the key; `tokens` for any change of them.
+    pub key: &'static str,
+    /// Whether the change applies without a restart.
+    pub reloadable: bool,
+}
+
+/// What changed from `old` to `new`, in the order of the reference: for the report of a reload.
+#[must_use]
+pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
+    let (mut before, mut after) = (old.clone(), new.clone());
+    let mut found = Vec::new();
+    for key in KEYS {
+        if key.field.show(&mut before) != key.field.show(&mut after) {
+            found.push(Difference { key: key.name, reloadable: key.reload });
+        }
+    }
+    if old.tokens != new.tokens {
+        found.push(Difference { key: "tokens", reloadable: true });
+    }
+    found
+}
+
+/// The configuration in which nothing was said.
+pub(crate) fn defaults() -> Config {
+    let mut config = blank();
+    for key in KEYS {
+        let Some(default) = key.default else { continue };
+        let set = key.field.set(&mut config, &Value::Loose(default.to_owned()));
+        set.expect("the table's defaults fit their keys, which the tests prove");
+    }
+    config
+}
+
+fn anonymous(config: &mut Config) -> &mut Grant {
+    config.auth.anonymous.get_or_insert_default()
+}
+
+/// A place to put the defaults into.
+fn blank() -> Config {
+    Config {
+        listen: Vec::new(),
+        node: Node { name: None },
+        data: Data { dir: None },
+        tls: Tls { cert: None, key: None, self_signed: false },
+        auth: Auth { anonymous: None },
+        tokens: Vec::new(),
+        http: Http { allowed_origins: Vec::new(), allowed_hosts: Vec::new() },
+        proxy_protocol: ProxyProtocol { from: Vec::new() },
+        limits: Limits {
+            connections_per_address: None,
+            young_connections: 0,
+            first_request: Duration::ZERO,
+            header_bytes: 0,
+            header_fields: 0,
+            body_bytes: None,
+            message_bytes: 0,
+            frame_bytes: 0,
+            mailbox_bytes: 0,
+            calls_inflight: 0,
+            subscriptions: 0,
+            services: 0,
+            pairs: 0,
+            call_timeout: Duration::ZERO,
+            ping: Duration::ZERO,
+            drain: Duration::ZERO,
+        },
+        websocket: WebSocket { deflate: false },
+        channels: Channels { slow: SlowPolicy::Drop },
+        debug: Debugging { echo: false },
+        log: Log { format: LogFormat::Console, level: String::new() },
+    }
+}

@@ -1,0 +1,48 @@
+//! `docs/configuration.md`, made from the table of keys.
+
+use super::{
+    Config,
+    keys::{KEYS, Key, TOKEN_KEYS},
+    layers::variable_of_key,
+    tokens::TokenEntry,
+};
+
+/// The words around the tables.
+const INTRODUCTION: &str = include_str!("reference.md");
+
+/// The whole page in Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut page = INTRODUCTION.trim_end().to_owned();
+    page.push_str("\n\n## Keys\n");
+    let mut section = None;
+    for key in KEYS {
+        let current = key.name.split_once('.').map(|(section, _)| section);
+        if current != section || section.is_none() {
+            page.push_str(&current.map_or_else(|| "\n".to_owned(), |name| format!("\n### `[{name}]`\n\n")));
+            page.push_str("| key | type | default | what it does |\n|---|---|---|---|\n");
+            section = current;
+        }
+        page.push_str(&row(key, &mut Config::default()));
+    }
+    page.push_str(
+        "\n### `[[tokens]]`\n\nOne table per token; see [Access](#access). A reload re-reads them.\n\n",
+    );
+    page.push_str("| key | type | default | what it does |\n|---|---|---|---|\n");
+    for key in TOKEN_KEYS {
+        page.push_str(&row(key, &mut TokenEntry::default()));
+    }
+    page.push_str("\n## Environment variables\n\n| variable | key |\n|---|---|\n");
+    for key in KEYS {
+        page.push_str(&format!("| `{}` | `{}` |\n", variable_of_key(key.name), key.name));
+    }
+    page
+}
+
+fn row<T>(key: &Key<T>, defaults: &mut T) -> String {
+    let default =
+        key.default.map_or_else(|| "unset".to_owned(), |_| format!("`{}`", key.field.show(defaults)));
+    let bounds = key.field.bounds().map_or_else(String::new, |bounds| format!(", {bounds}"));
+    let reload = if key.reload { " ↻" } else { "" };
+    format!("| `{}`{reload} | {}{bounds} | {default} | {} |\n", key.name, key.field.kind(), key.doc)
+}

@@ -1,0 +1,92 @@
+//! `whub config show`: the effective values, each with its source.
+
+use serde_json::{Map, json};
+
+use super::{
+    Config, Loaded, Source,
+    keys::{KEYS, TOKEN_KEYS},
+    tokens::TokenEntry,
+    value::Value,
+};
+
+impl Loaded {
+    /// Where the value of `key` came from.
+    #[must_use]
+    pub fn source(&self, key: &str) -> Source {
+        self.sources.get(key).cloned().unwrap_or(Source::Default)
+    }
+
+    /// The effective values in TOML, with the source of each as a comment. Secrets are redacted.
+    #[must_use]
+    pub fn show(&self) -> String {
+        let lines: Vec<_> = self.lines().collect();
+        let width =
+            lines.iter().map(|(name, value, _)| name.len() + value.to_string().len() + 3).max().unwrap_or(0);
+        let mut shown = String::new();
+        for (name, value, source) in lines {
+            // What is unset has no TOML form; as a comment it is still listed.
+            let comment = if value == Value::Unset { "# " } else { "" };
+            let line = format!("{comment}{name} = {value}");
+            shown.push_str(&format!("{line:width$}  # {source}\n"));
+        }
+        for mut token in self.tokens() {
+            shown.push_str("\n[[tokens]]\n");
+            for key in TOKEN_KEYS {
+                let value = key.field.show(&mut token);
+                if value != Value::Unset {
+                    shown.push_str(&format!("{} = {value}\n", key.name));
+                }
+            }
+        }
+        shown
+    }
+
+    /// The same as JSON: `values` by key, each with `value`, `source` (`default`, `file`, `environment`, `flag`) and,
+    /// unless it is a default, `at`; and `tokens`.
+    #[must_use]
+    pub fn show_json(&self) -> serde_json::Value {
+        let mut values = Map::new();
+        for (name, value, source) in self.lines() {
+            let mut entry = json!({ "value": value.to_json(), "source": source.kind() });
+            if source != Source::Default {
+                entry["at"] = source.to_string().into();
+            }
+            values.insert(name.to_owned(), entry);
+        }
+        let tokens: Vec<_> = self.tokens().map(token_json).collect();
+        json!({ "values": values, "tokens": tokens })
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&'static str, Value, Source)> {
+        let shown = move |key: &'static super::keys::Key<Config>| {
+            // A copy each, because leading to a list of `auth.anonymous` would make it.
+            let value = key.field.show(&mut self.config.clone());
+            (key.name, value, self.source(key.name))
+        };
+        KEYS.iter().map(shown).filter(|(name, value, source)| {
+            let unsaid_list = name.starts_with("auth.anonymous.") && *source == Source::Default;
+            let is_table = matches!(value, Value::Other(_));
+            !unsaid_list && !is_table
+        })
+    }
+
+    fn tokens(&self) -> impl Iterator<Item = TokenEntry> {
+        self.config.tokens.iter().map(|token| TokenEntry {
+            name: Some(token.name.clone()),
+            secret: Some(token.secret.clone()),
+            grant: token.grant.clone(),
+            ..TokenEntry::default()
+        })
+    }
+}
+
+fn token_json(mut token: TokenEntry) -> serde_json::Value {
+    let mut entry = Map::new();
+    for key in TOKEN_KEYS {
+        let value = key.field.show(&mut token);
+        if value != Value::Unset {
+            entry.insert(key.name.to_owned(), value.to_json());
+        }
+    }
+    entry.into()
+}

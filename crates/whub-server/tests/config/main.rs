@@ -1,0 +1,8 @@
+//! The configuration, as dialogues: what is said to it, and exactly what it makes of it.
+
+mod errors;
+mod reference;
+mod said;
+mod show;
+mod sources;
+mod tokens;
