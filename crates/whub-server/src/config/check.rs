@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use super::{Config, ListenAddress, Problem, load::Sources};
+use whub_transport::ListenAddress;
+
+use super::{Config, Problem, load::Sources};
 
 /// What single keys cannot know.
 pub(crate) fn between_keys(config: &Config, sources: &Sources) -> Vec<Problem> {
@@ -20,7 +22,8 @@ fn listeners(config: &Config, sources: &Sources) -> Option<Problem> {
     if config.listen.is_empty() {
         return Some(problem(sources, "listen", "listen is empty; a node needs at least one address"));
     }
-    let chosen_by_system = |address: &ListenAddress| matches!(address, ListenAddress::Tcp { port: 0, .. });
+    let chosen_by_system =
+        |address: &ListenAddress| matches!(address, ListenAddress::Tcp(at) if at.port == 0);
     let twice = config
         .listen
         .iter()
@@ -52,7 +55,7 @@ fn openness(config: &Config, sources: &Sources) -> Option<Problem> {
     if !config.tokens.is_empty() || config.auth.anonymous.is_some() {
         return None;
     }
-    let public = config.listen.iter().find(|address| !address.is_local())?;
+    let public = config.listen.iter().find(|address| address.is_public())?;
     let text = format!(
         "listen {public} can be reached from other machines, where anyone could then do everything; configure \
          [[tokens]], or say what anonymous peers may do (auth.anonymous = \"none\", \"all\" or a table), \

@@ -2,8 +2,11 @@
 
 use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
+use whub_proto::names::{Filter, NameError, Pattern};
+use whub_transport::{ListenAddress, Network};
+
 use super::{
-    Grant, ListenAddress, LogFormat, Network, Secret, SlowPolicy,
+    Grant, LogFormat, Secret, SlowPolicy,
     secret::REDACTED,
     units::{parse_bytes, parse_duration, show_bytes, show_duration},
     value::Value,
@@ -30,8 +33,8 @@ pub(crate) enum Field<T> {
     Networks(At<T, Vec<Network>>),
     Origins(At<T, Vec<String>>),
     Hosts(At<T, Vec<String>>),
-    Services(At<T, Vec<String>>),
-    Filters(At<T, Vec<String>>),
+    Services(At<T, Vec<Pattern>>),
+    Filters(At<T, Vec<Filter>>),
     Slow(At<T, SlowPolicy>),
     Format(At<T, LogFormat>),
     Levels(At<T, String>),
@@ -66,8 +69,8 @@ impl<T> Field<T> {
             Self::Networks(at) => *at(target) = parsed(value)?,
             Self::Origins(at) => *at(target) = each(value, origin)?,
             Self::Hosts(at) => *at(target) = each(value, host)?,
-            Self::Services(at) => *at(target) = each(value, service_pattern)?,
-            Self::Filters(at) => *at(target) = each(value, filter)?,
+            Self::Services(at) => *at(target) = each(value, |text| named(&text, Pattern::parse))?,
+            Self::Filters(at) => *at(target) = each(value, |text| named(&text, Filter::parse))?,
             Self::Slow(at) => *at(target) = choice(value, &SLOW)?,
             Self::Format(at) => *at(target) = choice(value, &FORMATS)?,
             Self::Levels(at) => *at(target) = levels(value)?,
@@ -96,9 +99,9 @@ impl<T> Field<T> {
             }
             Self::Listen(at) => Value::texts(at(target)),
             Self::Networks(at) => Value::texts(at(target)),
-            Self::Origins(at) | Self::Hosts(at) | Self::Services(at) | Self::Filters(at) => {
-                Value::texts(at(target))
-            }
+            Self::Origins(at) | Self::Hosts(at) => Value::texts(at(target)),
+            Self::Services(at) => Value::texts(at(target)),
+            Self::Filters(at) => Value::texts(at(target)),
             Self::Slow(at) => chosen(*at(target), &SLOW),
             Self::Format(at) => chosen(*at(target), &FORMATS),
             Self::Levels(at) => Value::Text(at(target).clone()),
@@ -238,12 +241,12 @@ fn strings(value: &Value) -> Read<Vec<String>> {
     Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
 }
 
-fn each(value: &Value, check: fn(String) -> Result<String, String>) -> Read<Vec<String>> {
+fn each<V>(value: &Value, check: fn(String) -> Result<V, String>) -> Read<Vec<V>> {
     strings(value)?.into_iter().map(|item| check(item).map_err(Misfit::Says)).collect()
 }
 
-fn parsed<V: FromStr<Err = String>>(value: &Value) -> Read<Vec<V>> {
-    strings(value)?.iter().map(|item| item.parse().map_err(Misfit::Says)).collect()
+fn parsed<V: FromStr<Err: Display>>(value: &Value) -> Read<Vec<V>> {
+    each(value, |text| text.parse().map_err(|error: V::Err| error.to_string()))
 }
 
 fn origin(text: String) -> Result<String, String> {
@@ -266,21 +269,9 @@ fn host(text: String) -> Result<String, String> {
     Ok(text)
 }
 
-/// Service patterns begin with `/`; input without it gets it.
-fn service_pattern(text: String) -> Result<String, String> {
-    if text.is_empty() {
-        return Err("\"\" is no service pattern; write it like \"/math/:op\" or \"/math/*rest\"".to_owned());
-    }
-    Ok(if text.starts_with('/') { text } else { format!("/{text}") })
-}
-
-fn filter(text: String) -> Result<String, String> {
-    if text.is_empty() || text.starts_with('/') {
-        return Err(format!(
-            "{text:?} is no filter; channels and pair ids do not begin with \"/\", write \"news/#\""
-        ));
-    }
-    Ok(text)
+/// Errors of names say what is wrong; here they need the name as well.
+fn named<V>(text: &str, parse: fn(&str) -> Result<V, NameError>) -> Result<V, String> {
+    parse(text).map_err(|error| format!("`{text}`: {error}"))
 }
 
 fn levels(value: &Value) -> Read<String> {

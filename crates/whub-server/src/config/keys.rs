@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use whub_transport::Networks;
+
 use super::{
     Auth, Channels, Config, Data, Debugging, Grant, Http, Limits, Log, LogFormat, Node, ProxyProtocol,
     SlowPolicy, Tls, WebSocket, field::Field, tokens::TokenEntry, value::Value,
@@ -123,9 +125,9 @@ pub(crate) static KEYS: &[Key<Config>] = &[
     )),
     key(
         "proxy_protocol.from",
-        Field::Networks(|c| &mut c.proxy_protocol.from),
+        Field::Networks(|c| &mut c.proxy_protocol.from.0),
         "",
-        "Proxies whose PROXY protocol version 2 header is believed: addresses or ranges (`10.0.0.0/8`).",
+        "Proxies whose PROXY protocol version 2 header is believed: addresses, ranges (`10.0.0.0/8`), or `unix` for peers of Unix sockets.",
     ),
     key(
         "limits.connections_per_address",
@@ -329,7 +331,7 @@ fn blank() -> Config {
         auth: Auth { anonymous: None },
         tokens: Vec::new(),
         http: Http { allowed_origins: Vec::new(), allowed_hosts: Vec::new() },
-        proxy_protocol: ProxyProtocol { from: Vec::new() },
+        proxy_protocol: ProxyProtocol { from: Networks::default() },
         limits: Limits {
             connections_per_address: None,
             young_connections: 0,

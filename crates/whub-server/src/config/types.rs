@@ -4,7 +4,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{Grant, ListenAddress, Network, Token, keys};
+use whub_transport::{ListenAddress, Networks};
+
+use super::{Grant, Token, keys};
 
 /// Everything a node can be told, checked and in plain types.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,7 +120,7 @@ impl Http {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyProtocol {
     /// Peers whose PROXY protocol version 2 header is believed.
-    pub from: Vec<Network>,
+    pub from: Networks,
 }
 
 /// Section `limits`.

@@ -115,8 +115,8 @@ fn a_value_out_of_bounds_names_them() {
 fn list_items_are_checked_one_by_one() {
     let error = |text: &str| said().set(text).error();
     assert_eq!(
-        error("listen=9482"),
-        "--set listen: listen: \"9482\" has no port; write HOST:PORT, [IPv6]:PORT or unix:PATH"
+        error("listen=::1:9482"),
+        "--set listen: listen: an IPv6 address stands in brackets: write [ADDRESS]:PORT instead of `::1:9482`"
     );
     assert_eq!(
         error("http.allowed_origins=app.example.com"),
@@ -130,13 +130,18 @@ fn list_items_are_checked_one_by_one() {
     );
     assert_eq!(
         error("proxy_protocol.from=ten"),
-        "--set proxy_protocol.from: proxy_protocol.from: \"ten\" is no address or range; \
-         write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
+        "--set proxy_protocol.from: proxy_protocol.from: `ten` is no network; \
+         write 10.0.0.0/8, 2001:db8::/32, a single address, or unix"
     );
     assert_eq!(
         error("auth.anonymous.publish=/news"),
-        "--set auth.anonymous.publish: auth.anonymous.publish: \"/news\" is no filter; \
-         channels and pair ids do not begin with \"/\", write \"news/#\""
+        "--set auth.anonymous.publish: auth.anonymous.publish: `/news`: \
+         channels and pair ids do not begin with `/`; only service paths do"
+    );
+    assert_eq!(
+        error("auth.anonymous.call=/a/*rest/b"),
+        "--set auth.anonymous.call: auth.anonymous.call: `/a/*rest/b`: \
+         `*rest` takes the remainder, so it must be the last segment"
     );
 }
 

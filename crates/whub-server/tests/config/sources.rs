@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use crate::said::{Said, said};
-use whub_server::config::{Config, Grant, ListenAddress, LogFormat, SlowPolicy, Source};
+use whub_proto::names::{Filter, Pattern};
+use whub_server::config::{Config, Grant, LogFormat, SlowPolicy, Source};
 
 #[test]
 fn nothing_said_gives_the_documented_defaults() {
     let config = said().config();
     assert_eq!(config, Config::default());
-    assert_eq!(config.listen, [ListenAddress::Tcp { host: "127.0.0.1".to_owned(), port: 9482 }]);
+    assert_eq!(config.listen, ["127.0.0.1:9482".parse().unwrap()]);
     let limits = &config.limits;
     assert_eq!(limits.connections_per_address, Some(1024));
     assert_eq!(limits.young_connections, 4096);
@@ -70,7 +71,7 @@ fn every_section_can_be_said_in_the_file() {
             && !config.http.lists_origin("http://app.example.com")
     );
     assert!(config.http.lists_host("hub.example.com.") && !config.http.lists_host("example.com"));
-    assert!(config.proxy_protocol.from[0].contains("10.1.2.3".parse().unwrap()));
+    assert_eq!(config.proxy_protocol.from.0, ["10.0.0.0/8", "::1"].map(|text| text.parse().unwrap()));
     assert_eq!(config.limits.connections_per_address, None);
     assert_eq!(config.limits.first_request, Duration::from_millis(250));
     assert_eq!(config.limits.body_bytes, Some(10 << 20));
@@ -129,8 +130,8 @@ fn a_table_of_anonymous_lists_permits_only_what_it_names() {
     let config =
         said().file("[auth.anonymous]\ncall = [\"weather/*rest\"]\nsubscribe = [\"news/#\"]\n").config();
     let expected = Grant {
-        call: vec!["/weather/*rest".to_owned()],
-        subscribe: vec!["news/#".to_owned()],
+        call: vec![Pattern::parse("/weather/*rest").unwrap()],
+        subscribe: vec![Filter::parse("news/#").unwrap()],
         ..Grant::none()
     };
     assert_eq!(config.anonymous(), expected);
@@ -146,7 +147,11 @@ fn a_stronger_word_about_anonymous_peers_replaces_weaker_lists() {
     let none = said().file(file).variable("WHUB_AUTH__ANONYMOUS", "none").config();
     assert_eq!(none.anonymous(), Grant::none());
     let refined = said().file(file).variable("WHUB_AUTH__ANONYMOUS__PAIR", "lobby/+").config();
-    let expected = Grant { call: vec!["/a".to_owned()], pair: vec!["lobby/+".to_owned()], ..Grant::none() };
+    let expected = Grant {
+        call: vec![Pattern::parse("/a").unwrap()],
+        pair: vec![Filter::parse("lobby/+").unwrap()],
+        ..Grant::none()
+    };
     assert_eq!(refined.anonymous(), expected);
 }
 

@@ -3,6 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use crate::said::said;
+use whub_proto::names::Pattern;
 use whub_server::config::{Grant, check_files};
 
 /// A file of this test, gone when it ends.
@@ -40,7 +41,7 @@ fn a_secret_comes_from_the_file_another_file_or_the_environment() {
     let found: Vec<_> = loaded.config.tokens.iter().map(|t| (t.name.as_str(), t.secret.expose())).collect();
     assert_eq!(found, [("a", "inline"), ("b", "from-file"), ("c", "from-env")]);
     assert_eq!(loaded.warnings, []);
-    let grant = Grant { call: vec!["/x".to_owned()], admin: true, ..Grant::none() };
+    let grant = Grant { call: vec![Pattern::parse("/x").unwrap()], admin: true, ..Grant::none() };
     assert_eq!(loaded.config.tokens[0].grant, grant);
 }
 
