@@ -19,11 +19,14 @@ import pathlib
 import subprocess
 import sys
 
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
 import cases
 import verdict
-from suite import Broken, Hub, Suite
+from hub import Hub, HubFault
+from suite import Broken, Suite
 
-HERE = pathlib.Path(__file__).resolve().parent
 TOOLS = pathlib.Path(os.environ.get("WHUB_TOOLS") or HERE.parent.parent / ".tools").resolve()
 
 
@@ -37,7 +40,7 @@ def main() -> int:
     expected = json.loads((HERE / "expected.json").read_text())
     try:
         results = list(run_roles(args, suite, chosen, expected))
-    except (Broken, subprocess.SubprocessError) as broken:
+    except (Broken, HubFault, subprocess.SubprocessError) as broken:
         print(f"autobahn: the run broke off: {broken}", file=sys.stderr)
         return 2
     return report(results, args.report)
@@ -65,8 +68,9 @@ def arguments() -> argparse.Namespace:
 def run_roles(args, suite: Suite, chosen: dict[str, list[str]], expected: dict):
     """Yields (role, result) for every role asked for."""
     if args.whub:
-        hub = Hub(args.whub, args.report / "hub.log")
-        index = run_parts(args.jobs, chosen, lambda part, ids: suite.test_server(hub.url, part, ids), finish=hub.end)
+        hub = Hub(args.whub, args.report / "hub.log", "--set", "debug.echo=true")
+        url = f"{hub.url}/debug/echo"
+        index = run_parts(args.jobs, chosen, lambda part, ids: suite.test_server(url, part, ids), finish=hub.end)
         yield "server", verdict.judge(flat(chosen), index, expected["server"])
     elif args.server:
         index = run_parts(args.jobs, chosen, lambda part, ids: suite.test_server(args.server, part, ids))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import re
 import shlex
-import signal
 import socket
 import subprocess
 import time
+
+from hub import stop
 
 AGENT = "whub"
 
@@ -83,54 +82,6 @@ class Suite:
         path = folder / "spec.json"
         path.write_text(json.dumps(spec, indent=1))
         return path
-
-
-class Hub:
-    """A hub with its echo switched on, on a port of its own choice."""
-
-    _READY_S = 20
-    _STOP_S = 15
-
-    def __init__(self, binary: str, log: pathlib.Path):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        command = [binary, "serve", "--listen", "127.0.0.1:0", "--set", "debug.echo=true"]
-        with open(log, "wb") as errors:
-            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
-        self._log = log
-        self.url = self._listening() + "/debug/echo"
-
-    def _listening(self) -> str:
-        deadline = time.monotonic() + self._READY_S
-        seen = b""
-        os.set_blocking(self._process.stdout.fileno(), False)
-        while time.monotonic() < deadline and self._process.poll() is None:
-            seen += self._process.stdout.read() or b""
-            if found := re.search(rb"listening on (ws://\S+)\s", seen):
-                return found[1].decode()
-            time.sleep(0.02)
-        stop(self._process)
-        raise Broken(f"the hub did not say where it listens; see {self._log}")
-
-    def end(self) -> None:
-        """Ends the hub as an operator would, and insists that it is still there and leaves in order."""
-        if (status := self._process.poll()) is not None:
-            raise Broken(f"the hub ended during the run with status {status}; see {self._log}")
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            status = self._process.wait(self._STOP_S)
-        except subprocess.TimeoutExpired:
-            raise Broken(f"the hub did not stop {self._STOP_S} s after SIGTERM; see {self._log}") from None
-        finally:
-            stop(self._process)
-        if status != 0:
-            raise Broken(f"the hub stopped with status {status}; see {self._log}")
-
-
-def stop(process: subprocess.Popen) -> None:
-    """Kills the process with all its children, if it still runs, and reaps it."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _start(command: list, log) -> subprocess.Popen:

@@ -1,0 +1,72 @@
+"""A hub started for a test: the real binary, on a port of its own choice."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import time
+
+READY_S = 20
+STOP_S = 15
+
+
+class HubFault(Exception):
+    """The hub did not do what starting or stopping it must do."""
+
+
+class Hub:
+    """A running `whub serve`. `flags` follow `--listen 127.0.0.1:0`; its log goes to the file `log`."""
+
+    def __init__(self, binary: str, log: pathlib.Path, *flags: str):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = log
+        with open(log, "wb") as errors:
+            self._process = subprocess.Popen(
+                [binary, "serve", "--listen", "127.0.0.1:0", *flags],
+                stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, start_new_session=True,
+            )
+        self.url = self._listening()
+        """Where it listens, as ws://127.0.0.1:PORT or wss://…"""
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT."""
+        return self.url.split("//", 1)[1]
+
+    def end(self) -> None:
+        """Ends the hub as an operator would, and insists that it was still there and leaves in order."""
+        try:
+            if (status := self._process.poll()) is not None:
+                raise HubFault(f"the hub ended during the run with status {status}; see {self.log}")
+            self._process.send_signal(signal.SIGTERM)
+            status = self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            raise HubFault(f"the hub did not stop {STOP_S} s after SIGTERM; see {self.log}") from None
+        finally:
+            stop(self._process)
+        if status != 0:
+            raise HubFault(f"the hub stopped with status {status}; see {self.log}")
+
+    def _listening(self) -> str:
+        deadline = time.monotonic() + READY_S
+        seen = b""
+        os.set_blocking(self._process.stdout.fileno(), False)
+        while time.monotonic() < deadline and self._process.poll() is None:
+            seen += self._process.stdout.read() or b""
+            if found := re.search(rb"listening on (wss?://\S+)\s", seen):
+                return found[1].decode().rstrip("/")
+            time.sleep(0.02)
+        stop(self._process)
+        raise HubFault(f"the hub did not say where it listens; see {self.log}")
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Kills the process with all its children, if it still runs, and reaps it."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.stdout:
+        process.stdout.close()
