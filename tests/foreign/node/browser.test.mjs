@@ -1,0 +1,89 @@
+// A page in Debian's Chromium: the hub's own pages may use the hub, pages of strangers may not.
+
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { after, before, test } from "node:test";
+import { chromium } from "playwright-core";
+
+const hub = process.env.WHUB_SERVER;
+const address = hub.replace(/^ws:\/\//, "");
+const port = address.split(":").at(-1);
+
+let browser;
+let strangers; // a web server of somebody else, known to the browser as evil.example
+before(async () => {
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--host-resolver-rules=MAP evil.example 127.0.0.1"],
+  });
+  strangers = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html><title>evil</title>"));
+  await new Promise((resolve) => strangers.listen(0, "127.0.0.1", resolve));
+});
+after(async () => {
+  await browser?.close();
+  strangers?.close();
+});
+
+async function pageAt(url) {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(15_000);
+  await page.goto(url);
+  return page;
+}
+
+// Runs in the page: opens a socket, plays the frames of a dialogue, returns the kinds of frame it heard.
+function dialogue([url, protocols, frames]) {
+  return new Promise((resolve) => {
+    const heard = [];
+    const socket = new WebSocket(url, protocols);
+    const timer = setTimeout(() => resolve({ heard, outcome: "silence" }), 10_000);
+    const done = (outcome) => {
+      clearTimeout(timer);
+      resolve({ heard, outcome });
+    };
+    socket.onopen = () => socket.send(JSON.stringify(frames.shift()));
+    socket.onmessage = ({ data }) => {
+      heard.push(JSON.parse(data));
+      if (frames.length) socket.send(JSON.stringify(frames.shift()));
+      else if (heard.at(-1).kind === "message") done("heard");
+    };
+    socket.onclose = ({ code }) => done(`closed ${code}`);
+  });
+}
+
+const frames = [
+  { kind: "hello", agent: "page/1" },
+  { kind: "subscribe", id: 1, filter: "page/#" },
+  { kind: "publish", channel: "page/a", data: { n: 1 } },
+];
+const protocols = ["whub.v1.json"];
+
+test("a page of the hub subscribes and publishes", { timeout: 40_000 }, async () => {
+  const page = await pageAt(`http://${address}/`);
+  const { heard, outcome } = await page.evaluate(dialogue, [`${hub}/ws`, protocols, frames]);
+  assert.equal(outcome, "heard", JSON.stringify(heard));
+  assert.deepEqual(heard.map(({ kind }) => kind), ["welcome", "ok", "message"]);
+  assert.deepEqual(heard[2].data, { n: 1 });
+  await page.close();
+});
+
+test("a stranger's page cannot open a socket to the hub of its visitor", { timeout: 40_000 }, async () => {
+  const page = await pageAt(`http://evil.example:${strangers.address().port}/`);
+  const { heard, outcome } = await page.evaluate(dialogue, [`${hub}/ws`, protocols, frames]);
+  assert.deepEqual([heard, outcome], [[], "closed 1006"]);
+  const posted = await page.evaluate(
+    (url) => fetch(url, { method: "POST", mode: "no-cors", body: "x" }).then((response) => response.type, () => "failed"),
+    `http://${address}/v1/publish/page/a`,
+  );
+  assert.ok(["opaque", "failed"].includes(posted));
+  await page.close();
+});
+
+test("a name that a stranger points at the hub is refused", { timeout: 40_000 }, async () => {
+  const page = await browser.newPage();
+  const response = await page.goto(`http://evil.example:${port}/`);
+  assert.equal(response.status(), 403);
+  const { heard, outcome } = await page.evaluate(dialogue, [`ws://evil.example:${port}/ws`, protocols, frames]);
+  assert.deepEqual([heard, outcome], [[], "closed 1006"]);
+  await page.close();
+});
