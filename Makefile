@@ -54,6 +54,19 @@ test-rust: ## The Rust tests
 test-tools: ## Tests of the scripts in tools/
 	cd tools/autobahn && python3 -m unittest
 
+.PHONY: debug
+debug:
+	cargo build --locked --package whub
+	cargo build --locked --package whub-client --example autobahn_client
+
+.PHONY: test-autobahn
+test-autobahn: debug ## Some Autobahn cases of every group, both roles
+	tools/autobahn/run.py --reduced --whub $(BUILT)/debug/whub --client $(BUILT)/debug/examples/autobahn_client
+
+.PHONY: test-foreign
+test-foreign: debug ## Programs of others against the hub: Python, curl, Java, Node, Chromium
+	WHUB_BIN=$(abspath $(BUILT))/debug/whub tests/foreign/run.py $(ARGS)
+
 .PHONY: autobahn
 autobahn: setup ## The whole Autobahn suite, both roles, all 517 cases (many minutes)
 	cargo build --release --locked --package whub
