@@ -2,7 +2,7 @@
 //!
 //! A transport is a stream and a sink, nothing more. This crate turns an address into a [`Stream`] in both
 //! directions: [`Listener`] waits for peers, [`Dialer`] goes to them. In between stand the things that must
-//! happen before anyone speaks a protocol: one byte says who parses the rest ([`sniff`]), a proxy in front
+//! happen before anyone speaks a protocol: one byte says who parses the rest ([`mod@sniff`]), a proxy in front
 //! may say who the peer really is ([`proxy`]), TLS may have to be agreed ([`TlsAcceptor`]), and nobody may
 //! occupy more than a share of the house while doing so ([`Admission`]). [`Door`] is all of that in order.
 //!
@@ -12,17 +12,20 @@
 //! stream stays a TCP stream and can be written to directly from any thread.
 
 pub mod address;
+pub mod admission;
 pub mod counters;
 pub mod listener;
 pub mod network;
 pub mod peer;
 pub mod pipe;
 pub mod preface;
+pub mod proxy;
 pub mod sniff;
 pub mod stream;
 pub mod url;
 
 pub use address::{AddressError, ListenAddress};
+pub use admission::{AddressSeat, Admission, AdmissionLimits, Young};
 pub use counters::TransportCounters;
 pub use listener::{Accepted, BindError, Listener};
 pub use network::{Network, Networks};
