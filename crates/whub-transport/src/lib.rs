@@ -14,6 +14,7 @@
 pub mod address;
 pub mod admission;
 pub mod counters;
+pub mod dial;
 pub mod listener;
 pub mod network;
 pub mod peer;
@@ -22,14 +23,17 @@ pub mod preface;
 pub mod proxy;
 pub mod sniff;
 pub mod stream;
+pub mod tls;
 pub mod url;
 
 pub use address::{AddressError, ListenAddress};
 pub use admission::{AddressSeat, Admission, AdmissionLimits, Young};
 pub use counters::TransportCounters;
+pub use dial::{DialError, DialOptions, Dialer, Trust};
 pub use listener::{Accepted, BindError, Listener};
 pub use network::{Network, Networks};
 pub use peer::{LocalAddress, PeerAddress};
 pub use sniff::{Opening, sniff};
 pub use stream::{DirectWriter, Duplex, QueuedWriter, ReadHalf, Stream, WriteHalf};
+pub use tls::{Alpn, Fingerprint, TlsAcceptor};
 pub use url::{ServerUrl, UrlError, Wire};

@@ -37,6 +37,12 @@ macro_rules! every_transport {
                 within(super::$promise(super::common::unix().await)).await;
             }
         )+ use super::within; }
+        mod tls_over_tcp { $(
+            #[tokio::test]
+            async fn $promise() {
+                within(super::$promise(super::common::tls().await)).await;
+            }
+        )+ use super::within; }
         mod memory { $(
             #[tokio::test]
             async fn $promise() {

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
-use whub_transport::{Accepted, ListenAddress, Listener, LocalAddress, Stream, TransportCounters, pipe};
+use whub_transport::{
+    Accepted, Alpn, DialOptions, Dialer, ListenAddress, Listener, LocalAddress, Stream, TlsAcceptor,
+    TransportCounters, Trust, pipe,
+};
 
 /// Longer than anything here takes, so that a hang becomes a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -83,4 +86,28 @@ pub(crate) async fn unix() -> (Stream, Stream) {
 
 pub(crate) fn memory() -> (Stream, Stream) {
     pipe::pipe(64 * 1024)
+}
+
+pub(crate) fn self_signed() -> TlsAcceptor {
+    TlsAcceptor::self_signed(&[]).expect("a certificate")
+}
+
+/// A client for `scheme://` the listener's address.
+pub(crate) fn dialer(scheme: &str, listener: &Listener, trust: Trust) -> Dialer {
+    let url = format!("{scheme}://{}", listener.local_addr()).parse().expect("a URL");
+    Dialer::new(url, DialOptions { trust, ..DialOptions::default() })
+}
+
+/// Both ends of a TLS connection over TCP, with the own protocol agreed.
+pub(crate) async fn tls() -> (Stream, Stream) {
+    let listener = listen("127.0.0.1:0").await;
+    let tls = self_signed();
+    let client = dialer("tls", &listener, Trust::Pinned(tls.fingerprint()));
+    let serving = async {
+        let accepted = listener.accept().await;
+        tls.accept(accepted.stream, PATIENCE, &TransportCounters::default()).await.expect("a handshake")
+    };
+    let ((server, alpn), client) = tokio::join!(serving, client.connect());
+    assert_eq!(alpn, Alpn::Own);
+    (server, client.expect("a connection"))
 }
