@@ -1,2 +1,28 @@
-//! The whub command line.
-fn main() {}
+//! The whub command line: one binary that serves a hub and talks to one.
+//!
+//! Each command is a file in `commands/`. This crate parses arguments, prints, and chooses exit codes; what a hub does
+//! is in `whub-server`, what a client does in `whub-client`.
+
+mod cli;
+mod commands;
+mod exit;
+#[cfg(test)]
+mod manual;
+mod output;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let json = cli.command.wants_json();
+    match commands::run(cli.command) {
+        Ok(()) => exit::Exit::Ok.into(),
+        Err(failure) => {
+            output::report(&failure, json);
+            failure.exit.into()
+        }
+    }
+}

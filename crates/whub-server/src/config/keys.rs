@@ -265,14 +265,10 @@ pub(crate) static TOKEN_KEYS: &[Key<TokenEntry>] = &[
     unset(
         "secret",
         Field::Secret(|t| &mut t.secret),
-        "What the peer presents. Better kept out of this file:",
+        "What the peer presents; exactly one of this, `secret_file` and `secret_env` is set.",
     ),
-    unset("secret_file", Field::Path(|t| &mut t.secret_file), "a file whose first line is the secret, or"),
-    unset(
-        "secret_env",
-        Field::Text(|t| &mut t.secret_env),
-        "the name of an environment variable that holds it. Exactly one of the three.",
-    ),
+    unset("secret_file", Field::Path(|t| &mut t.secret_file), "File whose first line is the secret."),
+    unset("secret_env", Field::Text(|t| &mut t.secret_env), "Environment variable that holds the secret."),
     key("provide", Field::Services(|t| &mut t.grant.provide), "", "Services the bearer may provide."),
     key("call", Field::Services(|t| &mut t.grant.call), "", "Services the bearer may call."),
     key("publish", Field::Filters(|t| &mut t.grant.publish), "", "Channels the bearer may publish to."),
