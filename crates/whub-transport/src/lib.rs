@@ -14,6 +14,7 @@
 pub mod address;
 pub mod admission;
 pub mod counters;
+pub mod descriptors;
 pub mod dial;
 pub mod door;
 pub mod listener;
