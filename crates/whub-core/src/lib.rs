@@ -1,1 +1,36 @@
-//! Sessions and routing tables: the pure heart of the hub.
+//! The heart of the hub: sessions and routing tables, pure.
+//!
+//! Nothing here knows a socket, a clock, a task or a random number: `now` and ids come in as arguments, and what is
+//! to be done comes out. A [`ClientSession`] or a [`PlainHalf`] is one conversation; a [`Mailbox`] is all that
+//! others hold of it; the [`Hub`] is the tables from names to mailboxes. Sockets, tasks and time are `whub-server`'s.
+//!
+//! Deliberately absent: a shared map of pending calls (the provider's session owes the answers), a lock held while
+//! something is sent, and any copy of a payload but the one from the read buffer.
+
+mod access;
+mod auth;
+mod calls;
+mod channels;
+mod counters;
+mod fault;
+mod hub;
+mod letter;
+mod mailbox;
+mod packet;
+mod pairs;
+mod services;
+mod session;
+
+pub use access::{Authenticator, Grant, Grants, Identity};
+pub use auth::{StaticTokens, Token};
+pub use calls::{Caller, Order, Placed, WINDOW};
+pub use channels::{Audience, Channels, Subscriber};
+pub use counters::{Counter, Counters};
+pub use fault::Fault;
+pub use hub::{Hub, Now, SessionLimits};
+pub use letter::{Call, CallKey, Letter};
+pub use mailbox::{Fate, Framing, Mailbox, Parcel, Post, Publication, Sent, SessionId, Undelivered};
+pub use packet::Packet;
+pub use pairs::{Arrival, Half, HalfId, Manner, Pairs};
+pub use services::{Provider, Seat, Service, Services};
+pub use session::{ClientSession, Handled, Issue, Liveness, Output, Peer, PlainHalf, PlainOutput, Silence};

@@ -127,6 +127,11 @@ impl<V> Trie<V> {
         self.root.best(Some(&path.as_str()[1..]))
     }
 
+    /// Calls `visit` with every value, in no particular order.
+    pub fn for_each<'t>(&'t self, mut visit: impl FnMut(&'t V)) {
+        self.root.for_each(&mut visit);
+    }
+
     /// Calls `visit` with the value of every filter that matches the channel, once each.
     pub fn for_each_match<'t>(&'t self, channel: &Channel<'_>, mut visit: impl FnMut(&'t V)) {
         let special = channel.is_special();
@@ -167,6 +172,15 @@ impl<V> Node<V> {
                 }
                 removed
             }
+        }
+    }
+
+    fn for_each<'t>(&'t self, visit: &mut impl FnMut(&'t V)) {
+        self.value.iter().chain(&self.rest).for_each(&mut *visit);
+        // The order is random, and callers are told so.
+        #[allow(clippy::iter_over_hash_type)]
+        for child in self.literals.values().chain(self.one.as_deref()) {
+            child.for_each(visit);
         }
     }
 

@@ -1,0 +1,90 @@
+//! What happened so far. One struct of plain atomics, so that the pure floor can count and the server can expose.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($($(#[doc = $help:literal])+ $name:ident,)+) => {
+        /// Monotonic counters of a node. Every accepted message and call is found again in exactly one of its fates.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[doc = $help])+ pub $name: Counter,)+
+        }
+
+        impl Counters {
+            /// Name, help text and value of each counter, in the order of declaration.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> + '_ {
+                [$((stringify!($name), concat!($($help),+), self.$name.read()),)+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Sessions that said `Hello` and were welcomed, or joined a pair as a plain WebSocket.
+    sessions_opened,
+    /// Sessions that ended.
+    sessions_closed,
+    /// Peers turned away for a wrong token or missing rights at the door.
+    unauthorized,
+    /// Operations refused for missing rights.
+    forbidden,
+    /// Frames that broke the protocol; each ended its session.
+    protocol_errors,
+    /// Sessions ended because their peer fell silent.
+    dead_peers,
+    /// Calls that a provider accepted to be asked.
+    calls_accepted,
+    /// Calls that ended with an answer of their provider.
+    calls_answered,
+    /// Calls whose provider was lost before its answer was whole.
+    calls_provider_lost,
+    /// Calls that met their deadline.
+    calls_deadline,
+    /// Calls whose caller cancelled or left.
+    calls_cancelled,
+    /// Calls for a path that nobody provides.
+    calls_not_found,
+    /// Calls that no provider had room for.
+    calls_unavailable,
+    /// Answers for calls that had ended before; dropped.
+    answers_late,
+    /// Messages that clients published.
+    published,
+    /// Deliveries: one message for one subscriber, handed to that subscriber's mailbox.
+    deliveries_accepted,
+    /// Deliveries whose bytes the subscriber's socket took.
+    deliveries_delivered,
+    /// Deliveries dropped because the subscriber's mailbox was full.
+    deliveries_dropped_slow,
+    /// Deliveries dropped because the subscriber was gone before its socket took them.
+    deliveries_dropped_gone,
+    /// Subscribers closed with `SlowConsumer`.
+    slow_consumers,
+    /// Messages relayed between the halves of a pair.
+    pair_messages,
+    /// Messages of a half that reached nobody.
+    pair_messages_lost,
+    /// Pairs that formed.
+    pairs_formed,
+}
+
+/// One counter.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn one(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// The value now.
+    pub fn read(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}

@@ -1,0 +1,70 @@
+//! What went wrong, whose fault it is and whether trying again helps: the one error that a peer can see.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use whub_proto::{Body, Code, Failure};
+
+use crate::packet::Packet;
+
+/// An error on its way to a peer. `retry_ms`: 0 do not retry, 1 at once, otherwise not before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The public code.
+    pub code: Code,
+    /// Stable machine string, such as `service.not_found`.
+    pub slug: &'static str,
+    /// For people: what, where, and what to try.
+    pub reason: Cow<'static, str>,
+    /// Retry advice in milliseconds.
+    pub retry_ms: u32,
+}
+
+impl Fault {
+    /// A fault that the same request would meet again.
+    pub fn fatal(code: Code, slug: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, slug, reason: reason.into(), retry_ms: 0 }
+    }
+
+    /// A fault that may have passed after `retry_ms`.
+    pub fn passing(
+        code: Code,
+        slug: &'static str,
+        retry_ms: u32,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { code, slug, reason: reason.into(), retry_ms }
+    }
+
+    /// The node is stopping: elsewhere, at once.
+    #[must_use]
+    pub fn draining() -> Self {
+        Self::passing(
+            Code::Draining,
+            "node.draining",
+            1,
+            "this node is stopping; connect to another, or come back",
+        )
+    }
+
+    /// The `Error` frame that tells a peer.
+    #[must_use]
+    pub fn packet(&self) -> Packet {
+        let body = Failure {
+            code: self.code,
+            slug: self.slug,
+            reason: &self.reason,
+            retry_ms: self.retry_ms,
+            ..Failure::default()
+        };
+        Packet::build(&Body::Error(body))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.reason, self.slug)
+    }
+}
+
+impl std::error::Error for Fault {}

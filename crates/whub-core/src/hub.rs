@@ -1,0 +1,100 @@
+//! The tables that sessions share, and nothing else: look up, let go, then send.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use crate::channels::Channels;
+use crate::counters::Counters;
+use crate::mailbox::SessionId;
+use crate::pairs::Pairs;
+use crate::services::Services;
+
+/// A node's shared state.
+#[derive(Debug)]
+pub struct Hub {
+    /// The node's name, as clients see it.
+    pub node: Box<str>,
+    /// What the hub says it is, such as `whub/0.1.0`.
+    pub agent: Box<str>,
+    /// Who provides what.
+    pub services: Services,
+    /// Who subscribed to what.
+    pub channels: Channels,
+    /// Who waits for a partner.
+    pub pairs: Pairs,
+    /// What happened so far.
+    pub counters: Counters,
+    /// What one session may take.
+    pub limits: SessionLimits,
+    next_session: AtomicU64,
+}
+
+/// What one session may take, and how long it may be silent.
+#[derive(Debug, Clone)]
+pub struct SessionLimits {
+    /// Largest frame, in bytes. Default 1 MiB.
+    pub frame_bytes: usize,
+    /// Largest message of a pair, however many frames it takes, in bytes. Default 16 MiB.
+    pub message_bytes: usize,
+    /// Calls that a caller may have in flight. Default 1,024.
+    pub calls: usize,
+    /// Subscriptions of a session. Default 1,000.
+    pub subscriptions: usize,
+    /// Services of a session. Default 256.
+    pub services: usize,
+    /// Pairs of a session. Default 256.
+    pub pairs: usize,
+    /// Deadline of a call that names none. Default 30 s.
+    pub call_timeout: Duration,
+    /// From the connection to `Hello`. Default 5 s.
+    pub hello_timeout: Duration,
+    /// Silence after which the peer is pinged; after twice that it is dead. Default 25 s.
+    pub ping: Duration,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            frame_bytes: 1 << 20,
+            message_bytes: 16 << 20,
+            calls: 1024,
+            subscriptions: 1000,
+            services: 256,
+            pairs: 256,
+            call_timeout: Duration::from_secs(30),
+            hello_timeout: Duration::from_secs(5),
+            ping: Duration::from_secs(25),
+        }
+    }
+}
+
+/// The time, as the driver read it: sessions never look at a clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For deadlines.
+    pub at: Instant,
+    /// For people: milliseconds since 1970.
+    pub unix_ms: u64,
+}
+
+impl Hub {
+    /// An empty hub.
+    #[must_use]
+    pub fn new(node: &str, agent: &str, limits: SessionLimits) -> Self {
+        Self {
+            node: node.into(),
+            agent: agent.into(),
+            services: Services::default(),
+            channels: Channels::default(),
+            pairs: Pairs::default(),
+            counters: Counters::default(),
+            limits,
+            next_session: AtomicU64::new(1),
+        }
+    }
+
+    /// A name for a new session.
+    pub fn next_session(&self) -> SessionId {
+        SessionId(self.next_session.fetch_add(1, Relaxed))
+    }
+}

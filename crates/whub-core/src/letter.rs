@@ -1,0 +1,137 @@
+//! What sessions say to each other.
+
+use std::time::{Duration, Instant};
+
+use whub_proto::Code;
+
+use crate::fault::Fault;
+use crate::mailbox::{Mailbox, SessionId};
+use crate::packet::Packet;
+use crate::pairs::{Half, HalfId};
+use crate::services::Seat;
+
+/// A call as its provider knows it: the caller's session and the caller's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallKey {
+    /// The caller's session.
+    pub caller: SessionId,
+    /// The call's id on the caller's connection.
+    pub id: u64,
+}
+
+/// A request that a provider owes an answer for from here on.
+#[derive(Debug)]
+pub struct Call {
+    /// Where the outcome goes.
+    pub caller: Mailbox,
+    /// The call's id on the caller's connection.
+    pub id: u64,
+    /// When the outcome is `DeadlineExceeded`.
+    pub deadline: Instant,
+    /// The `Request` frame with the hub's via.
+    pub request: Packet,
+    /// No body follows.
+    pub ended: bool,
+    /// Bytes of response body that the caller accepts before it sends more credit.
+    pub credit: u32,
+    /// The place that the call takes among the provider's calls in flight; given back when it is dropped.
+    pub seat: Seat,
+}
+
+/// A letter to a session.
+#[derive(Debug)]
+pub enum Letter {
+    /// To a provider: answer this.
+    Call(Box<Call>),
+    /// To a provider: the request's body goes on (`Data`).
+    Upload {
+        /// Which call.
+        call: CallKey,
+        /// The frame.
+        data: Packet,
+    },
+    /// To a provider: the caller no longer waits.
+    Abandon {
+        /// Which call.
+        call: CallKey,
+        /// Why: `Cancelled` by the caller, or the caller is gone.
+        code: Code,
+    },
+    /// To a provider: the caller accepts this many more bytes.
+    Refill {
+        /// Which call.
+        call: CallKey,
+        /// Bytes.
+        bytes: u32,
+    },
+    /// To a caller: the response, or more of its body. `last` ends the call.
+    Answer {
+        /// The caller's id.
+        id: u64,
+        /// `Response` or `Data`.
+        packet: Packet,
+        /// Nothing follows: the call has had its outcome.
+        last: bool,
+    },
+    /// To a caller: the provider accepts this many more bytes of request body.
+    Credit {
+        /// The caller's id.
+        id: u64,
+        /// Bytes.
+        bytes: u32,
+    },
+    /// To a caller: the call ended without an answer of the service.
+    Failed {
+        /// The caller's id.
+        id: u64,
+        /// What the caller is told.
+        fault: Fault,
+    },
+    /// To a waiting half: somebody came.
+    Paired {
+        /// The half that is addressed.
+        half: HalfId,
+        /// The other one.
+        partner: Half,
+    },
+    /// To a half: its partner is gone.
+    Parted {
+        /// The half that is addressed.
+        half: HalfId,
+        /// The one that left.
+        partner: HalfId,
+    },
+    /// The node is stopping.
+    Drain {
+        /// How long calls in flight may take.
+        grace: Duration,
+        /// When the client may come back.
+        retry: Duration,
+    },
+    /// The rules have changed: see whether the session's credentials still hold.
+    Recheck,
+    /// End the session with this fault as its close reason.
+    Kick(Fault),
+}
+
+impl Letter {
+    /// Bytes that the letter holds while it waits.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const ENVELOPE: usize = 64;
+        ENVELOPE
+            + match self {
+                Self::Call(call) => call.request.weight(),
+                Self::Upload { data, .. } => data.weight(),
+                Self::Answer { packet, .. } => packet.weight(),
+                Self::Failed { fault, .. } | Self::Kick(fault) => fault.reason.len(),
+                Self::Abandon { .. }
+                | Self::Refill { .. }
+                | Self::Credit { .. }
+                | Self::Paired { .. }
+                | Self::Parted { .. }
+                | Self::Drain { .. }
+                | Self::Recheck => 0,
+            }
+    }
+}

@@ -1,0 +1,500 @@
+//! A conversation in the whub protocol, from `Hello` to the end of the connection.
+//!
+//! Contract: after every `handle_*`, drain [`ClientSession::poll_output`] until it is empty; call
+//! [`ClientSession::handle_timeout`] no later than [`ClientSession::poll_timeout`] says. An
+//! [`Output::Authenticate`] is answered with [`ClientSession::handle_identity`] before the next frame is handed in.
+//!
+//! The client's ids are odd and live in `live`; the hub's are even and live in `owed`. What each verb does is in
+//! the neighbouring files: `calling`, `providing`, `publishing`, `pairing`.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use whub_proto::names::{Filter, Pattern};
+use whub_proto::{Body, Code, Drain, Frame, Hello, Kind, Success, Welcome};
+
+use crate::access::Identity;
+use crate::fault::Fault;
+use crate::hub::{Hub, Now};
+use crate::letter::Letter;
+use crate::mailbox::Mailbox;
+use crate::packet::Packet;
+use crate::pairs::Half;
+use crate::session::calling::PlacedCall;
+use crate::session::liveness::{Liveness, Silence};
+use crate::session::owed::Owed;
+use crate::session::pairing::Membership;
+use crate::session::publishing::Issue;
+
+/// Version of the protocol that this hub speaks.
+const VERSION: u16 = 1;
+
+/// One client's conversation.
+#[derive(Debug)]
+pub struct ClientSession {
+    pub(super) hub: Arc<Hub>,
+    pub(super) me: Mailbox,
+    pub(super) peer: Peer,
+    stage: Stage,
+    draining: bool,
+    liveness: Liveness,
+    pub(super) live: BTreeMap<u64, Live>,
+    pub(super) calls: usize,
+    pub(super) owed: Owed,
+    pub(super) services: Vec<Pattern>,
+    output: VecDeque<Output>,
+}
+
+/// What the driver knows about the peer before it says anything.
+#[derive(Clone)]
+pub struct Peer {
+    /// The hub's name for the client, unique in the cluster.
+    pub client: Box<str>,
+    /// Its address; empty where it has none.
+    pub address: Box<str>,
+    /// Credentials that came with the connection (an HTTP header), which hold unless `Hello` brings others.
+    pub token: Option<Box<str>>,
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Peer({} at {})", self.client, self.address)
+    }
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Waiting for `Hello`.
+    Greeting { until: Instant },
+    /// `Hello` came; waiting for the driver's verdict on its credentials.
+    Checking,
+    /// Welcomed.
+    Open { identity: Identity, check: Check },
+    /// Over; only letters that crossed with the end still come.
+    Ended,
+}
+
+/// Why credentials are being checked on an open session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    Nothing,
+    /// The client sent `Auth` with this id; if it is refused, the session stays what it was.
+    Renewal(u64),
+    /// The rules have changed; if the credentials no longer hold, the session ends.
+    Rules,
+}
+
+/// What an id of the client names while it lives.
+#[derive(Debug)]
+pub(super) enum Live {
+    Call(Box<PlacedCall>),
+    Subscription(Filter),
+    Pair(Box<Membership>),
+}
+
+/// What the driver of a session is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Send this frame to the peer, with this id.
+    Frame {
+        /// The id on this connection.
+        id: u64,
+        /// The frame.
+        packet: Packet,
+    },
+    /// Find out who holds this token and call [`ClientSession::handle_identity`].
+    Authenticate {
+        /// The token; `None` for anonymous peers.
+        token: Option<Box<str>>,
+    },
+    /// Deliver this message to everyone in the audience, leaving out this session where a subscriber wants no echo.
+    Publish(Issue),
+    /// Read no more from the peer until this mailbox has room.
+    Await(Mailbox),
+    /// Ask for a sign of life, in the way of the transport.
+    Ping,
+    /// Send what is queued, then close with this fault's close code.
+    Close(Fault),
+}
+
+/// What is left to do for the driver with a frame's payload.
+#[derive(Debug)]
+pub enum Handled<'a> {
+    /// Nothing.
+    Done,
+    /// Pass it to the other half of a pair.
+    Relay {
+        /// The other half.
+        partner: &'a Half,
+        /// The message is valid UTF-8.
+        text: bool,
+        /// Nothing follows from this side. With an empty payload there is no message, only the end.
+        end: bool,
+        /// The whole message.
+        payload: Cow<'a, [u8]>,
+    },
+}
+
+impl ClientSession {
+    /// A session whose peer has yet to say `Hello`.
+    pub fn new(hub: Arc<Hub>, me: Mailbox, peer: Peer, now: Instant) -> Self {
+        let stage = Stage::Greeting { until: now + hub.limits.hello_timeout };
+        let liveness = Liveness::new(hub.limits.ping, now);
+        Self {
+            hub,
+            me,
+            peer,
+            stage,
+            draining: false,
+            liveness,
+            live: BTreeMap::new(),
+            calls: 0,
+            owed: Owed::default(),
+            services: Vec::new(),
+            output: VecDeque::new(),
+        }
+    }
+
+    /// Any byte of the peer, whole frame or not.
+    pub fn handle_alive(&mut self, now: Instant) {
+        self.liveness.heard(now);
+    }
+
+    /// A frame of the peer, checked by [`Frame::parse`].
+    pub fn handle_frame<'a>(&'a mut self, now: Now, frame: &Frame<'a>) -> Handled<'a> {
+        match (&self.stage, &frame.body) {
+            (Stage::Greeting { .. }, Body::Hello(hello)) => self.handle_hello(hello),
+            (Stage::Greeting { .. } | Stage::Checking, _) => {
+                self.violate("the first frame must be Hello, and nothing may follow it before Welcome");
+            }
+            (Stage::Ended, _) => {}
+            (Stage::Open { .. }, _) => return self.handle_open(now, frame),
+        }
+        Handled::Done
+    }
+
+    fn handle_open<'a>(&'a mut self, now: Now, frame: &Frame<'a>) -> Handled<'a> {
+        let id = frame.head.id;
+        match &frame.body {
+            Body::Request(request) => self.handle_request(now, frame, request),
+            Body::Response(response) => self.handle_response(frame, response),
+            Body::Data(_) if id % 2 == 1 => return self.handle_data(frame),
+            Body::Data(_) => self.handle_download(frame),
+            // A provider's error answers a call; a client's errors about anything else change nothing here.
+            Body::Error(_) if id.is_multiple_of(2) && id != 0 => self.handle_final(frame),
+            Body::Error(_) => {}
+            Body::Cancel(_) => self.handle_cancel(id),
+            Body::Credit(credit) => self.handle_credit(id, credit.bytes),
+            Body::Publish(publish) => self.handle_publish(now, frame, publish),
+            Body::Subscribe(subscribe) => self.handle_subscribe(id, subscribe),
+            Body::Unsubscribe(unsubscribe) => self.handle_unsubscribe(id, unsubscribe),
+            Body::Register(register) => self.handle_register(id, register),
+            Body::Unregister(unregister) => self.handle_unregister(id, unregister),
+            Body::Join(join) => self.handle_join(id, join),
+            Body::Leave(leave) => self.handle_leave(id, leave),
+            Body::Auth(auth) => self.handle_auth(id, auth.scheme, auth.token),
+            Body::Ping => {
+                self.send(id, Packet::forward(Kind::Pong, frame.head.flags, None, &[], frame.payload))
+            }
+            Body::Pong => {}
+            Body::Drain(_) => self.leave_services(),
+            Body::History(_) => self.unsupported(id, "history.unsupported", "this hub keeps no history"),
+            Body::Hello(_) => self.violate("Hello may be said once"),
+            Body::Welcome(_)
+            | Body::Ok(_)
+            | Body::Message(_)
+            | Body::Gap(_)
+            | Body::RoomEvent(_)
+            | Body::NodeHello(_)
+            | Body::NodeWelcome(_)
+            | Body::NodePeers(_)
+            | Body::NodeRoutes(_)
+            | Body::NodeForward(_)
+            | Body::None => self.violate("only a hub sends frames of this kind"),
+            Body::Unknown(_) if id == 0 => {}
+            Body::Unknown(_) => {
+                self.unsupported(id, "frame.unsupported", "this hub does not know the frame's kind")
+            }
+        }
+        Handled::Done
+    }
+
+    /// The driver's answer to [`Output::Authenticate`].
+    pub fn handle_identity(&mut self, now: Now, verdict: Result<Identity, Fault>) {
+        match (&mut self.stage, verdict) {
+            (Stage::Checking, Ok(identity)) => self.welcome(now, identity),
+            (Stage::Checking, Err(fault)) => {
+                self.hub.counters.unauthorized.one();
+                self.close(fault);
+            }
+            (Stage::Open { identity, check }, Ok(renewed)) => {
+                *identity = renewed;
+                if let Check::Renewal(id) = std::mem::replace(check, Check::Nothing) {
+                    self.agree(id);
+                }
+            }
+            (Stage::Open { check, .. }, Err(fault)) => match std::mem::replace(check, Check::Nothing) {
+                Check::Nothing => {}
+                Check::Renewal(id) => self.refuse(id, &fault),
+                Check::Rules => self.close(fault),
+            },
+            (Stage::Greeting { .. } | Stage::Ended, _) => {}
+        }
+    }
+
+    fn handle_recheck(&mut self) {
+        let Stage::Open { check, .. } = &mut self.stage else { return };
+        *check = Check::Rules;
+        let token = self.peer.token.clone();
+        self.push(Output::Authenticate { token });
+    }
+
+    /// A letter from another session. Comes even after the end, for letters that crossed with it.
+    pub fn handle_letter(&mut self, now: Now, letter: Letter) {
+        match letter {
+            Letter::Call(call) => self.handle_call(now, *call),
+            Letter::Upload { call, data } => self.handle_upload(call, data),
+            Letter::Abandon { call, code } => self.handle_abandon(call, code),
+            Letter::Refill { call, bytes } => self.handle_refill(call, bytes),
+            Letter::Answer { id, packet, last } => self.handle_answer(id, packet, last),
+            Letter::Credit { id, bytes } => self.handle_upload_credit(id, bytes),
+            Letter::Failed { id, fault } => self.handle_failed(id, &fault),
+            Letter::Paired { half, partner } => self.handle_paired(half, partner),
+            Letter::Parted { half, partner } => self.handle_parted(half, partner),
+            Letter::Drain { grace, retry } => self.handle_drain(grace, retry),
+            Letter::Recheck => self.handle_recheck(),
+            Letter::Kick(fault) => self.close(fault),
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Stage::Greeting { until } = self.stage {
+            if now >= until {
+                self.close(Fault::fatal(Code::Timeout, "hello.timeout", "no Hello came in time"));
+            }
+            return;
+        }
+        self.expire_owed(now);
+        match self.liveness.handle_timeout(now) {
+            Silence::Bearable => {}
+            Silence::Ask => self.push(Output::Ping),
+            Silence::Dead => {
+                self.hub.counters.dead_peers.one();
+                self.close(Fault::passing(Code::Timeout, "peer.silent", 1, "no sign of life from the peer"));
+            }
+        }
+    }
+
+    /// The node is stopping: the client is told to go elsewhere, and gets no new calls.
+    fn handle_drain(&mut self, grace: Duration, retry: Duration) {
+        let Stage::Open { .. } = self.stage else {
+            self.close(Fault::draining());
+            return;
+        };
+        self.draining = true;
+        self.leave_services();
+        let body = Drain {
+            code: Code::Draining,
+            reason: "this node is stopping; connect to another, or to this one again later",
+            grace_ms: u32::try_from(grace.as_millis()).unwrap_or(u32::MAX),
+            retry_ms: u32::try_from(retry.as_millis()).unwrap_or(u32::MAX).max(1),
+            ..Drain::default()
+        };
+        self.send(0, Packet::build(&Body::Drain(body)));
+    }
+
+    /// No call is in flight in either direction.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.calls == 0 && self.owed.is_empty()
+    }
+
+    /// Welcomed and not yet ended.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open { .. })
+    }
+
+    /// The connection has ended, however it did: whoever waits for this session is told at once.
+    pub fn handle_lost(&mut self) {
+        if let Stage::Open { .. } = self.stage {
+            self.hub.counters.sessions_closed.one();
+        }
+        self.stage = Stage::Ended;
+        self.leave_services();
+        self.fail_owed();
+        for live in std::mem::take(&mut self.live).into_values() {
+            self.end_live(live);
+        }
+        self.calls = 0;
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Instant {
+        if let Stage::Greeting { until } = self.stage {
+            return until;
+        }
+        let silence = self.liveness.poll_timeout();
+        self.owed.first_deadline().map_or(silence, |deadline| deadline.min(silence))
+    }
+
+    /// What to do next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        let output = self.output.pop_front();
+        if output.is_none() {
+            // An idle session owns no buffer.
+            self.output = VecDeque::new();
+        }
+        output
+    }
+
+    // ------------------------------------------------------------------------------------------- greeting
+
+    fn handle_hello(&mut self, hello: &Hello<'_>) {
+        if hello.min_version > VERSION || hello.max_version < VERSION {
+            let reason = format!(
+                "this hub speaks protocol version {VERSION}, the client {} to {}",
+                hello.min_version, hello.max_version
+            );
+            self.close(Fault::fatal(Code::Unsupported, "hello.version", reason));
+            return;
+        }
+        match hello.scheme {
+            "" | "none" | "bearer" => {}
+            other => {
+                let reason = format!("this hub knows the scheme `bearer`, not `{other}`");
+                self.close(Fault::fatal(Code::Unauthorized, "auth.scheme", reason));
+                return;
+            }
+        }
+        if !hello.token.is_empty() {
+            self.peer.token = Some(hello.token.into());
+        }
+        self.stage = Stage::Checking;
+        self.push(Output::Authenticate { token: self.peer.token.clone() });
+    }
+
+    fn handle_auth(&mut self, id: u64, scheme: &str, token: &str) {
+        if !self.claim(id) {
+            return;
+        }
+        if !matches!(scheme, "" | "bearer") {
+            let reason = format!("this hub knows the scheme `bearer`, not `{scheme}`");
+            self.refuse(id, &Fault::fatal(Code::Unauthorized, "auth.scheme", reason));
+            return;
+        }
+        if let Stage::Open { check, .. } = &mut self.stage {
+            *check = Check::Renewal(id);
+        }
+        self.peer.token = Some(token.into());
+        self.push(Output::Authenticate { token: self.peer.token.clone() });
+    }
+
+    fn welcome(&mut self, now: Now, identity: Identity) {
+        self.hub.counters.sessions_opened.one();
+        let limits = &self.hub.limits;
+        let body = Welcome {
+            version: VERSION,
+            client: &self.peer.client,
+            node: &self.hub.node,
+            server: &self.hub.agent,
+            ping_ms: u32::try_from(limits.ping.as_millis()).unwrap_or(u32::MAX),
+            max_frame: u32::try_from(limits.frame_bytes).unwrap_or(u32::MAX),
+            max_inflight: u32::try_from(limits.calls).unwrap_or(u32::MAX),
+            time_ms: now.unix_ms,
+            ..Welcome::default()
+        };
+        let packet = Packet::build(&Body::Welcome(body));
+        self.stage = Stage::Open { identity, check: Check::Nothing };
+        self.send(0, packet);
+    }
+
+    // -------------------------------------------------------------------------------------------- shared
+
+    /// Who the peer is; `None` before `Welcome` and after the end.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        match &self.stage {
+            Stage::Open { identity, .. } => Some(identity),
+            Stage::Greeting { .. } | Stage::Checking | Stage::Ended => None,
+        }
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        matches!(self.stage, Stage::Ended)
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    pub(super) fn push(&mut self, output: Output) {
+        self.output.push_back(output);
+    }
+
+    pub(super) fn send(&mut self, id: u64, packet: Packet) {
+        self.push(Output::Frame { id, packet });
+    }
+
+    /// Sends `Ok` with nothing in it.
+    pub(super) fn agree(&mut self, id: u64) {
+        self.send(id, Packet::build(&Body::Ok(Success::default())));
+    }
+
+    pub(super) fn refuse(&mut self, id: u64, fault: &Fault) {
+        if fault.code == Code::Forbidden {
+            self.hub.counters.forbidden.one();
+        }
+        self.send(id, fault.packet());
+    }
+
+    pub(super) fn unsupported(&mut self, id: u64, slug: &'static str, reason: &'static str) {
+        self.refuse(id, &Fault::fatal(Code::Unsupported, slug, reason));
+    }
+
+    /// The id of a frame that is going to be answered must be odd, and not in use. False when it was a violation.
+    pub(super) fn claim(&mut self, id: u64) -> bool {
+        if id.is_multiple_of(2) {
+            self.violate("a client's ids are odd, and a frame that wants an answer needs one");
+            return false;
+        }
+        if self.live.contains_key(&id) {
+            self.violate("this id is in use; wait for the last frame of both directions");
+            return false;
+        }
+        true
+    }
+
+    /// The peer broke the protocol below what a session sees: a frame that cannot be read.
+    pub fn handle_violation(&mut self, reason: impl Into<Cow<'static, str>>) {
+        self.violate(reason);
+    }
+
+    /// The peer broke the protocol.
+    pub(super) fn violate(&mut self, reason: impl Into<Cow<'static, str>>) {
+        self.hub.counters.protocol_errors.one();
+        self.close(Fault::fatal(Code::ProtocolError, "protocol.error", reason));
+    }
+
+    pub(super) fn close(&mut self, fault: Fault) {
+        if self.ended() {
+            return;
+        }
+        self.handle_lost();
+        self.send(0, fault.packet());
+        self.push(Output::Close(fault));
+    }
+
+    /// What an id named is over, because the connection is.
+    fn end_live(&self, live: Live) {
+        match live {
+            Live::Call(call) => self.abandon(&call),
+            Live::Subscription(filter) => self.hub.channels.unsubscribe(&filter, self.me.session()),
+            Live::Pair(membership) => membership.leave(&self.hub),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Sessions: one pure state machine per kind of conversation.
+
+mod calling;
+mod client;
+mod liveness;
+mod owed;
+mod pairing;
+mod plain;
+mod providing;
+mod publishing;
+mod seat;
+
+pub use client::{ClientSession, Handled, Output, Peer};
+pub use liveness::{Liveness, Silence};
+pub use plain::{PlainHalf, PlainOutput};
+pub use publishing::Issue;
