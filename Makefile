@@ -83,7 +83,7 @@ deny: ## Licences, bans and sources by cargo-deny (built on first use, which tak
 .PHONY: bench
 bench: setup-bench ## Figures of this machine, beside those of other servers (ARGS to choose)
 	cargo build --release --locked --package whub
-	cargo run --release --locked --package whub-bench -- $(ARGS)
+	cargo run --release --locked --package whub-bench -- run $(ARGS)
 
 SECONDS := 60
 .PHONY: fuzz

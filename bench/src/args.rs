@@ -1,0 +1,65 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// Puts the same load on the hub and on its peers, and prints one table.
+#[derive(Debug, Parser)]
+#[command(name = "whub-bench", version)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) mode: Mode,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mode {
+    /// Measure cells and print the table
+    Run(Options),
+    /// List the cells
+    Cells,
+    /// Serve the raw TCP echo that everything is compared with
+    TcpEcho,
+    /// Serve the HTTP stub that stands behind the proxies
+    Stub,
+}
+
+/// What to measure, and how.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct Options {
+    /// Only cells whose name begins with one of these, and those they are compared with
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) cells: Vec<String>,
+    /// Only these servers (raw, whub, whub-free, nats, nats-free, mosquitto, nginx, haproxy, peers by name)
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) servers: Vec<String>,
+    /// Rounds; in each one every server has every cell once
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: u32,
+    /// Measured seconds per cell, server and round; the warm-up is a quarter of it
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) seconds: f64,
+    /// One round of 0.2 s: does everything work? The figures do not count
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// The hub's binary [default: `whub` beside this program]
+    #[arg(long)]
+    pub(crate) whub: Option<PathBuf>,
+    /// A WebSocket echo that already runs; takes part in the echo cells
+    #[arg(long = "peer", value_name = "NAME=ws://ADDRESS:PORT/PATH")]
+    pub(crate) peers: Vec<String>,
+    /// Core of the servers; the `-free` ones are on all cores
+    #[arg(long, default_value_t = 0)]
+    pub(crate) server_core: usize,
+    /// Core of the generator and of the stub behind the proxies
+    #[arg(long, default_value_t = 1)]
+    pub(crate) generator_core: usize,
+    /// Pin nothing
+    #[arg(long)]
+    pub(crate) unpinned: bool,
+    /// Folder for the table (Markdown) and the rounds (JSON)
+    #[arg(long, default_value = "bench/results")]
+    pub(crate) out: PathBuf,
+}

@@ -1,0 +1,247 @@
+//! The cells of the table: what is done, on which servers, and which figure is to be reached.
+
+use Contestant::{Haproxy, Mosquitto, Nats, NatsFree, Nginx, Raw, Whub, WhubFree};
+
+/// What a cell does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Messages that come back on their own connection; `per_second` makes it an open loop.
+    Echo { conns: usize, window: u64, len: usize, per_second: Option<u64> },
+    /// Messages from one half of a pair to the other.
+    Flow { pairs: usize, window: u64, len: usize },
+    /// Messages from one half to the other and back, one under way per pair.
+    Rtt { pairs: usize },
+    /// Bursts from one publisher to many subscribers.
+    Fanout { subscribers: usize, burst: u64 },
+    /// Calls, one under way per caller, one provider.
+    Call { callers: usize },
+    /// HTTP requests, one under way per connection.
+    Http { conns: usize },
+    /// Memory of waiting halves of pairs.
+    IdlePairs,
+    /// Memory of JSON sessions with one subscription each.
+    IdleJson,
+    /// WebSockets opened as fast as they are taken.
+    Storm,
+}
+
+/// Who takes part.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Contestant {
+    /// The raw TCP echo.
+    Raw,
+    /// The hub.
+    Whub,
+    /// The hub, on all cores.
+    WhubFree,
+    /// nats-server.
+    Nats,
+    /// nats-server, on all cores.
+    NatsFree,
+    /// Mosquitto.
+    Mosquitto,
+    /// nginx as reverse proxy.
+    Nginx,
+    /// HAProxy as reverse proxy.
+    Haproxy,
+    /// A WebSocket echo by address.
+    Peer(String),
+}
+
+impl Contestant {
+    /// How the table calls it.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Raw => "raw",
+            Self::Whub => "whub",
+            Self::WhubFree => "whub-free",
+            Self::Nats => "nats",
+            Self::NatsFree => "nats-free",
+            Self::Mosquitto => "mosquitto",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::Peer(name) => name,
+        }
+    }
+}
+
+/// A figure to reach.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Who has to reach it.
+    pub(crate) who: Contestant,
+    /// Which measured value.
+    pub(crate) measure: &'static str,
+    /// Divided by the same value of this cell and server; absolute without.
+    pub(crate) against: Option<(&'static str, Contestant)>,
+    /// The limit.
+    pub(crate) limit: f64,
+    /// True if the value must not be below the limit, false if not above.
+    pub(crate) at_least: bool,
+}
+
+/// One cell of the table.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    /// Name, for the table and for `--cells`.
+    pub(crate) name: &'static str,
+    /// What is done.
+    pub(crate) shape: Shape,
+    /// The raw echo cell whose figures this cell's are divided by.
+    pub(crate) raw: Option<&'static str>,
+    /// Who does it, besides peers by address.
+    pub(crate) contestants: Vec<Contestant>,
+    /// What is to be reached.
+    pub(crate) targets: Vec<Target>,
+}
+
+const SMALL: usize = 128;
+const LARGE: usize = 16 * 1024;
+
+/// All cells, in the order of the table.
+pub(crate) fn all() -> Vec<Cell> {
+    let mut cells = echoes();
+    cells.extend(pairs());
+    cells.extend(brokers());
+    cells.extend(doors());
+    cells
+}
+
+fn cell(name: &'static str, shape: Shape, raw: Option<&'static str>, contestants: &[Contestant]) -> Cell {
+    Cell { name, shape, raw, contestants: contestants.to_vec(), targets: Vec::new() }
+}
+
+impl Target {
+    fn by(mut self, who: Contestant) -> Self {
+        self.who = who;
+        self
+    }
+}
+
+impl Cell {
+    fn with(mut self, target: Target) -> Self {
+        self.targets.push(target);
+        self
+    }
+}
+
+fn echoes() -> Vec<Cell> {
+    let echo = |name, conns, window, len, per_second| {
+        let shape = Shape::Echo { conns, window, len, per_second };
+        cell(name, shape, Some(name), &[Raw, Whub])
+    };
+    vec![
+        echo("echo-1x1", 1, 1, SMALL, None),
+        echo("echo-64x1", 64, 1, SMALL, None),
+        echo("echo-64x16", 64, 16, SMALL, None).with(at_most("cpu_us", "echo-64x16", Raw, 1.26)),
+        echo("echo-16k-8x4", 8, 4, LARGE, None),
+        echo("echo-open-20k", 64, 0, SMALL, Some(20_000)),
+    ]
+}
+
+fn pairs() -> Vec<Cell> {
+    let flow = |pairs, window, len| Shape::Flow { pairs, window, len };
+    vec![
+        cell("pair-rtt-1", Shape::Rtt { pairs: 1 }, Some("echo-1x1"), &[Whub]),
+        cell("pair-rtt-64", Shape::Rtt { pairs: 64 }, Some("echo-64x1"), &[Whub]),
+        cell("pair-64x8", flow(64, 8, SMALL), Some("echo-64x16"), &[Whub]).with(at_most(
+            "cpu_us",
+            "echo-64x16",
+            Raw,
+            2.4,
+        )),
+        cell("pair-16k-8x4", flow(8, 4, LARGE), Some("echo-16k-8x4"), &[Whub]).with(at_most(
+            "cpu_us",
+            "echo-16k-8x4",
+            Raw,
+            1.5,
+        )),
+    ]
+}
+
+fn brokers() -> Vec<Cell> {
+    let fan = |name, raw, burst, contestants: &[Contestant]| {
+        cell(name, Shape::Fanout { subscribers: 1_000, burst }, Some(raw), contestants)
+            .with(at_most("cpu_us", name, Nats, 0.55))
+            .with(at_most("cpu_us", name, NatsFree, 0.55).by(WhubFree))
+    };
+    let call = |name, raw, callers| {
+        cell(name, Shape::Call { callers }, Some(raw), &[Whub, Nats, WhubFree, NatsFree])
+            .with(at_most("cpu_us", name, Nats, 1.0))
+            .with(at_most("p50_us", name, Nats, 1.0))
+            .with(at_most("cpu_us", name, NatsFree, 1.0).by(WhubFree))
+            .with(at_most("p50_us", name, NatsFree, 1.0).by(WhubFree))
+    };
+    vec![
+        fan("fanout-1", "echo-64x1", 1, &[Whub, Nats, WhubFree, NatsFree, Mosquitto]),
+        fan("fanout-16", "echo-64x16", 16, &[Whub, Nats, WhubFree, NatsFree]),
+        call("call-1", "echo-1x1", 1),
+        call("call-64", "echo-64x1", 64),
+    ]
+}
+
+fn doors() -> Vec<Cell> {
+    vec![
+        cell("http-64", Shape::Http { conns: 64 }, Some("echo-64x1"), &[Whub, Nginx, Haproxy])
+            .with(at_least("per_cpu_s", "http-64", Nginx, 0.8)),
+        cell("idle-pair", Shape::IdlePairs, None, &[Whub]).with(absolute("rss_kib", 6.0)),
+        cell("idle-json", Shape::IdleJson, None, &[Whub]).with(absolute("rss_kib", 6.0)),
+        cell("storm", Shape::Storm, None, &[Whub, Nginx]).with(at_least("per_cpu_s", "storm", Nginx, 0.5)),
+    ]
+}
+
+/// The cells whose name begins with one of `wanted` (all if it is empty), and those they are compared with.
+pub(crate) fn chosen(wanted: &[String]) -> Vec<Cell> {
+    let all = all();
+    let is_wanted =
+        |cell: &&Cell| wanted.is_empty() || wanted.iter().any(|w| cell.name.starts_with(w.as_str()));
+    let names: Vec<&str> = all
+        .iter()
+        .filter(is_wanted)
+        .flat_map(|cell| {
+            let against = cell.targets.iter().filter_map(|target| Some(target.against.as_ref()?.0));
+            against.chain(cell.raw).chain([cell.name])
+        })
+        .collect();
+    all.iter().filter(|cell| names.contains(&cell.name)).cloned().collect()
+}
+
+fn at_most(measure: &'static str, cell: &'static str, server: Contestant, limit: f64) -> Target {
+    Target { who: Whub, measure, against: Some((cell, server)), limit, at_least: false }
+}
+
+fn at_least(measure: &'static str, cell: &'static str, server: Contestant, limit: f64) -> Target {
+    Target { who: Whub, measure, against: Some((cell, server)), limit, at_least: true }
+}
+
+fn absolute(measure: &'static str, limit: f64) -> Target {
+    Target { who: Whub, measure, against: None, limit, at_least: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_refers_to_a_contestant_of_its_cell() {
+        let all = all();
+        for (cell, server) in all.iter().flat_map(|cell| &cell.targets).filter_map(|t| t.against.as_ref()) {
+            let found = all.iter().find(|other| other.name == *cell).expect("a cell of this name");
+            assert!(found.contestants.contains(server), "{cell} has no {}", server.name());
+        }
+        for cell in &all {
+            assert!(
+                cell.targets.iter().all(|target| cell.contestants.contains(&target.who)),
+                "{}",
+                cell.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_choice_brings_along_what_it_is_compared_with() {
+        let names: Vec<_> = chosen(&["pair-64".to_owned()]).iter().map(|cell| cell.name).collect();
+        assert_eq!(names, ["echo-64x16", "pair-64x8"]);
+        assert_eq!(chosen(&[]).len(), all().len());
+    }
+}

@@ -1,0 +1,185 @@
+//! One cell on one server: open the connections, then let the load run.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::cell::{Contestant, Shape};
+use crate::dial::Line;
+use crate::fault::Fault;
+use crate::load::call::Calls;
+use crate::load::fanout::Fanout;
+use crate::load::http::Requests;
+use crate::load::lanes::{Framing, Lanes};
+use crate::load::{idle, storm};
+use crate::net::{Load, Net};
+use crate::proc;
+use crate::run::{Sample, measure};
+use crate::server::Server;
+use crate::wire::whub::{Provider, Whub, WhubCalls};
+use crate::wire::{mqtt, nats, whub};
+
+const SMALL: usize = 128;
+
+/// Runs the cell for `span` and returns what was measured.
+pub(crate) fn play(
+    shape: Shape,
+    contestant: &Contestant,
+    server: &Server,
+    span: Duration,
+) -> Result<Sample, Fault> {
+    match shape {
+        Shape::Echo { conns, window, len, per_second } => {
+            let framing = if *contestant == Contestant::Raw { Framing::Raw } else { Framing::WebSocket };
+            let mut lanes = Lanes::new(framing, len, window);
+            if let Some(per_second) = per_second {
+                lanes = lanes.at_rate(per_second);
+            }
+            (0..conns).for_each(|_| lanes.add_echo());
+            let lines = (0..conns).map(|_| match framing {
+                Framing::Raw => Line::tcp(server.addr),
+                Framing::WebSocket => Line::websocket(server.addr, &server.echo_path, None),
+            });
+            drive(lines, &mut lanes, server, span)
+        }
+        Shape::Flow { pairs, window, len } => {
+            let mut lanes = Lanes::new(Framing::WebSocket, len, window);
+            (0..pairs).for_each(|_| lanes.add_flow());
+            drive(halves(server.addr, "flow", pairs), &mut lanes, server, span)
+        }
+        Shape::Rtt { pairs } => {
+            let mut lanes = Lanes::new(Framing::WebSocket, SMALL, 1);
+            (0..pairs).for_each(|_| lanes.add_rtt());
+            drive(halves(server.addr, "rtt", pairs), &mut lanes, server, span)
+        }
+        Shape::Fanout { subscribers, burst } => fanout(contestant, server, subscribers, burst, span),
+        Shape::Call { callers } => call(contestant, server, callers, span),
+        Shape::Http { conns } => {
+            let behind = *contestant == Contestant::Whub;
+            let provider = behind.then(Provider::new);
+            let mut requests = Requests::new(server.addr, whub::HTTP_PATH, conns, provider);
+            let lines = (0..conns).map(|_| Line::tcp(server.addr));
+            drive(lines.chain(behind.then(|| whub::http_provider(server.addr))), &mut requests, server, span)
+        }
+        Shape::IdlePairs => {
+            memory(&server.pids()?, |n| Line::websocket(server.addr, &format!("/pair/idle-{n}"), None))
+        }
+        Shape::IdleJson => memory(&server.pids()?, |n| whub::json_subscriber(server.addr, n)),
+        Shape::Storm => upgrades(server),
+    }
+}
+
+/// Adds the opened connections, in order, and lets the load run over them.
+fn drive(
+    lines: impl Iterator<Item = Result<Line, Fault>>,
+    load: &mut impl Load,
+    server: &Server,
+    span: Duration,
+) -> Result<Sample, Fault> {
+    let mut net = Net::new()?;
+    for line in lines {
+        let (stream, early) = line?.into_parts();
+        net.add(stream, early)?;
+    }
+    measure(&mut net, load, &server.pids()?, span)
+}
+
+/// Both halves of each pair, one after the other. Ids are new in every run, lest an old half still waits.
+fn halves(addr: SocketAddr, what: &str, pairs: usize) -> impl Iterator<Item = Result<Line, Fault>> {
+    let run = Instant::now();
+    let run = format!("{what}-{}-{:?}", std::process::id(), run).replace(|c: char| !c.is_alphanumeric(), "-");
+    (0..2 * pairs).map(move |half| Line::websocket(addr, &format!("/pair/{run}-{}", half / 2), None))
+}
+
+fn fanout(
+    contestant: &Contestant,
+    server: &Server,
+    subscribers: usize,
+    burst: u64,
+    span: Duration,
+) -> Result<Sample, Fault> {
+    let addr = server.addr;
+    let all = 0..subscribers;
+    match contestant {
+        Contestant::Nats | Contestant::NatsFree => {
+            let template = nats::publish_template(SMALL);
+            let broker = nats::Nats::new(subscribers + 1);
+            let mut load = Fanout::new(broker, template, SMALL, subscribers, burst);
+            let lines = all.map(|_| nats::subscriber(addr)).chain([nats::publisher(addr)]);
+            drive(lines, &mut load, server, span)
+        }
+        Contestant::Mosquitto => {
+            let template = mqtt::publish_template(SMALL);
+            let broker = mqtt::Mqtt::new(subscribers + 1);
+            let mut load = Fanout::new(broker, template, SMALL, subscribers, burst);
+            let lines = together(subscribers, || mqtt::subscriber(addr)).into_iter();
+            drive(lines.chain([mqtt::publisher(addr)]), &mut load, server, span)
+        }
+        Contestant::Whub | Contestant::WhubFree => {
+            let template = whub::publish_template(SMALL);
+            let mut load = Fanout::new(Whub, template, SMALL, subscribers, burst);
+            let lines = all.map(|_| whub::subscriber(addr)).chain([whub::client(addr)]);
+            drive(lines, &mut load, server, span)
+        }
+        Contestant::Raw | Contestant::Nginx | Contestant::Haproxy | Contestant::Peer(_) => {
+            Err(Fault::protocol("no broker"))
+        }
+    }
+}
+
+fn call(contestant: &Contestant, server: &Server, callers: usize, span: Duration) -> Result<Sample, Fault> {
+    let addr = server.addr;
+    match contestant {
+        Contestant::Nats | Contestant::NatsFree => {
+            let mut load = Calls::new(nats::NatsCalls::new(callers, SMALL), SMALL, callers);
+            let lines = (0..callers).map(|nth| nats::caller(addr, nth));
+            drive(lines.chain([nats::provider(addr)]), &mut load, server, span)
+        }
+        Contestant::Whub | Contestant::WhubFree => {
+            let mut load = Calls::new(WhubCalls::new(SMALL), SMALL, callers);
+            let lines = (0..callers).map(|_| whub::client(addr));
+            drive(lines.chain([whub::provider(addr)]), &mut load, server, span)
+        }
+        Contestant::Raw
+        | Contestant::Mosquitto
+        | Contestant::Nginx
+        | Contestant::Haproxy
+        | Contestant::Peer(_) => Err(Fault::protocol("no calls")),
+    }
+}
+
+/// Opens many connections at once, for servers that are slow to answer each step.
+fn together(count: usize, open: impl Fn() -> Result<Line, Fault> + Sync) -> Vec<Result<Line, Fault>> {
+    const AT_ONCE: usize = 50;
+    let mut lines = Vec::with_capacity(count);
+    while lines.len() < count {
+        let some = AT_ONCE.min(count - lines.len());
+        std::thread::scope(|scope| {
+            let opening: Vec<_> = (0..some).map(|_| scope.spawn(&open)).collect();
+            lines.extend(opening.into_iter().map(|line| line.join().unwrap_or(Err(Fault::Nothing))));
+        });
+    }
+    lines
+}
+
+fn memory(pids: &[u32], open: impl FnMut(usize) -> Result<Line, Fault>) -> Result<Sample, Fault> {
+    let slope = idle::slope(pids, open)?;
+    Ok(Sample::from([("rss_kib", slope.rss_kib), ("pss_kib", slope.pss_kib)]))
+}
+
+fn upgrades(server: &Server) -> Result<Sample, Fault> {
+    // One proxied upgrade first, so that late workers are there to be counted.
+    drop(Line::websocket(server.addr, "/pair/before-the-storm", None)?);
+    let pids = server.pids()?;
+    let (began, before) = (Instant::now(), proc::run_time(&pids)?);
+    let meter = storm::run(server.addr, |n| format!("/pair/storm-{n}"))?;
+    let cpu = proc::run_time(&pids)?.saturating_sub(before);
+    let (seconds, done) = (began.elapsed().as_secs_f64(), meter.done as f64);
+    Ok(Sample::from([
+        ("per_s", done / seconds),
+        ("per_cpu_s", done / cpu.as_secs_f64()),
+        ("cpu_us", cpu.as_secs_f64() * 1e6 / done),
+        ("server_load", cpu.as_secs_f64() / seconds),
+        ("p50_us", meter.latency_us(0.5)),
+        ("p99_us", meter.latency_us(0.99)),
+    ]))
+}

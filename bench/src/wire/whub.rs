@@ -1,0 +1,273 @@
+//! The hub's own protocol: binary frames in WebSocket messages, and the JSON mirror for sessions that only wait.
+
+use std::net::SocketAddr;
+
+use flatbuffers::FlatBufferBuilder;
+use whub_proto::{Flags, HEAD_BYTES, Head, Kind};
+
+use super::{Arrival, Broker, CallWire};
+use crate::dial::Line;
+use crate::fault::Fault;
+use crate::load::http::BODY_LEN;
+use crate::message::{self, Stamp};
+use crate::net::Outbox;
+use crate::template::Template;
+use crate::ws;
+
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CHANNEL: &str = "bench/fan";
+const SERVICE: &str = "/bench/echo";
+/// Service path of the HTTP cell.
+pub(crate) const HTTP_PATH: &str = "/bench/http";
+/// Where the id is in a head.
+const ID_AT: usize = 8;
+
+/// Opens a session and waits for `Welcome`.
+fn dial(addr: SocketAddr) -> Result<Line, Fault> {
+    let mut line = Line::websocket(addr, "/ws", Some("whub.v1"))?;
+    line.send(BINARY, &frame(Kind::Hello, Flags::NONE, 0, &[(2, "whub-bench")], &[]))?;
+    answered(&mut line, Kind::Welcome)?;
+    Ok(line)
+}
+
+fn answered(line: &mut Line, expected: Kind) -> Result<(), Fault> {
+    let frame = line.receive()?;
+    let frame = Frame::parse(&frame)?;
+    if frame.head.kind == expected { Ok(()) } else { Err(frame.unexpected()) }
+}
+
+/// A connection that gets what is published.
+pub(crate) fn subscriber(addr: SocketAddr) -> Result<Line, Fault> {
+    let mut line = dial(addr)?;
+    line.send(BINARY, &frame(Kind::Subscribe, Flags::NONE, 1, &[(0, CHANNEL)], &[]))?;
+    answered(&mut line, Kind::Ok)?;
+    Ok(line)
+}
+
+/// A connection that publishes or calls.
+pub(crate) fn client(addr: SocketAddr) -> Result<Line, Fault> {
+    dial(addr)
+}
+
+/// A connection that answers calls to `path`.
+fn registered(addr: SocketAddr, path: &str) -> Result<Line, Fault> {
+    let mut line = dial(addr)?;
+    line.send(BINARY, &frame(Kind::Register, Flags::NONE, 1, &[(0, path)], &[]))?;
+    answered(&mut line, Kind::Ok)?;
+    Ok(line)
+}
+
+/// The provider of call cells.
+pub(crate) fn provider(addr: SocketAddr) -> Result<Line, Fault> {
+    registered(addr, SERVICE)
+}
+
+/// The provider of HTTP cells.
+pub(crate) fn http_provider(addr: SocketAddr) -> Result<Line, Fault> {
+    registered(addr, HTTP_PATH)
+}
+
+/// A JSON session with one subscription of its own.
+pub(crate) fn json_subscriber(addr: SocketAddr, nth: usize) -> Result<Line, Fault> {
+    let mut line = Line::websocket(addr, "/ws", Some("whub.v1.json"))?;
+    line.send(TEXT, br#"{"kind":"hello","agent":"whub-bench"}"#)?;
+    said(&mut line, "welcome")?;
+    let subscribe = format!(r#"{{"kind":"subscribe","id":1,"filter":"bench/idle/{nth}"}}"#);
+    line.send(TEXT, subscribe.as_bytes())?;
+    said(&mut line, "ok")?;
+    Ok(line)
+}
+
+fn said(line: &mut Line, kind: &str) -> Result<(), Fault> {
+    let text = line.receive()?;
+    let message: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|error| Fault::protocol(format!("not JSON: {error}")))?;
+    if message.get("kind").and_then(|kind| kind.as_str()) == Some(kind) {
+        return Ok(());
+    }
+    Err(Fault::protocol(format!("expected {kind}, got {message}")))
+}
+
+/// The frame that publishes one message.
+pub(crate) fn publish_template(message_len: usize) -> Template {
+    template(Kind::Publish, Flags::NONE, &[(0, CHANNEL)], message_len)
+}
+
+fn template(kind: Kind, flags: Flags, fields: &[(u16, &str)], message_len: usize) -> Template {
+    let frame = frame(kind, flags, 0, fields, &message::blank(message_len));
+    let stamp_at = frame.len() - message_len;
+    Template::websocket(&frame, stamp_at).with_id_at(ID_AT)
+}
+
+/// A frame whose envelope has these string fields.
+fn frame(kind: Kind, flags: Flags, id: u64, fields: &[(u16, &str)], payload: &[u8]) -> Vec<u8> {
+    let mut builder = FlatBufferBuilder::new();
+    let strings: Vec<_> =
+        fields.iter().map(|(field, text)| (4 + 2 * field, builder.create_string(text))).collect();
+    let table = builder.start_table();
+    for (slot, string) in strings {
+        builder.push_slot_always(slot, string);
+    }
+    let table = builder.end_table(table);
+    builder.finish_minimal(table);
+    let mut envelope = builder.finished_data().to_vec();
+    envelope.resize(envelope.len().next_multiple_of(8), 0);
+    let head = Head { env_len: envelope.len() as u16, ..Head::new(kind, id).with(flags) };
+    let mut frame = head.to_bytes().to_vec();
+    frame.extend(envelope);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A frame of the hub; the envelope is for others to verify.
+#[derive(Debug)]
+struct Frame<'a> {
+    head: Head,
+    parts: &'a [u8],
+    payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let head = Head::parse(bytes).ok_or_else(|| Fault::protocol("a frame without a head"))?;
+        let at = HEAD_BYTES + usize::from(head.via_len) + usize::from(head.env_len);
+        let payload = bytes.get(at..).ok_or_else(|| Fault::protocol("a frame shorter than its head says"))?;
+        Ok(Self { head, payload, parts: &bytes[HEAD_BYTES..at] })
+    }
+
+    /// The fault of a frame that does not belong here, with what its envelope says in plain letters.
+    fn unexpected(&self) -> Fault {
+        let said = String::from_utf8_lossy(self.parts).replace(|c: char| !(' '..='~').contains(&c), "");
+        Fault::protocol(format!("the hub sent {:?} with id {}: {said}", self.head.kind, self.head.id))
+    }
+}
+
+/// Walks the frames of the hub, answering its pings.
+fn each(
+    conn: usize,
+    bytes: &[u8],
+    out: &mut Outbox,
+    mut take: impl FnMut(Frame<'_>) -> Result<(), Fault>,
+) -> Result<usize, Fault> {
+    let (mut replies, mut pongs) = (Vec::new(), Vec::new());
+    let by_kind = |body: &[u8]| {
+        let frame = Frame::parse(body)?;
+        if frame.head.kind == Kind::Ping {
+            let pong = Head { kind: Kind::Pong, ..frame.head };
+            let body = [&pong.to_bytes()[..], frame.payload].concat();
+            replies.extend(crate::template::masked_frame(BINARY, &body));
+            return Ok(());
+        }
+        take(frame)
+    };
+    let used = ws::each(conn, bytes, by_kind, |pong| pongs.extend_from_slice(pong))?;
+    if !(replies.is_empty() && pongs.is_empty()) {
+        let queue = out.queue(conn);
+        queue.append(&mut replies);
+        queue.append(&mut pongs);
+    }
+    Ok(used)
+}
+
+/// Deliveries of the hub.
+#[derive(Debug)]
+pub(crate) struct Whub;
+
+impl Broker for Whub {
+    fn deliveries(
+        &mut self,
+        conn: usize,
+        bytes: &[u8],
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
+        out: &mut Outbox,
+    ) -> Result<usize, Fault> {
+        each(conn, bytes, out, |frame| {
+            if frame.head.kind == Kind::Message { take(frame.payload) } else { Err(frame.unexpected()) }
+        })
+    }
+}
+
+/// Calls over the hub.
+#[derive(Debug)]
+pub(crate) struct WhubCalls {
+    request: Template,
+    response: Template,
+}
+
+impl WhubCalls {
+    /// Requests and responses of `message_len` bytes.
+    pub(crate) fn new(message_len: usize) -> Self {
+        Self {
+            request: template(Kind::Request, Flags::END, &[(0, SERVICE)], message_len),
+            response: template(Kind::Response, Flags::END, &[], message_len),
+        }
+    }
+}
+
+impl CallWire for WhubCalls {
+    fn request(&self, out: &mut Vec<u8>, _caller: usize, nth: u64, stamp: Stamp) {
+        self.request.append_with_id(out, 2 * nth + 1, stamp);
+    }
+
+    fn response(&self, out: &mut Vec<u8>, reply: u64, stamp: Stamp) {
+        self.response.append_with_id(out, reply, stamp);
+    }
+
+    fn arrivals(
+        &mut self,
+        conn: usize,
+        bytes: &[u8],
+        message_len: usize,
+        found: &mut Vec<Arrival>,
+        out: &mut Outbox,
+    ) -> Result<usize, Fault> {
+        each(conn, bytes, out, |frame| {
+            let request = frame.head.kind == Kind::Request;
+            if !request && frame.head.kind != Kind::Response {
+                return Err(frame.unexpected());
+            }
+            let stamp = message::check(frame.payload, message_len)?;
+            let reply = frame.head.id;
+            found.push(if request { Arrival::Request { reply, stamp } } else { Arrival::Response { stamp } });
+            Ok(())
+        })
+    }
+}
+
+/// The provider behind the hub's HTTP door: every request gets the same body.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    response: Template,
+}
+
+impl Provider {
+    /// Answers with [`BODY_LEN`] bytes.
+    pub(crate) fn new() -> Self {
+        Self { response: template(Kind::Response, Flags::END, &[], BODY_LEN) }
+    }
+
+    /// Adds the ids of the requests in `bytes`.
+    pub(crate) fn requests(
+        &mut self,
+        conn: usize,
+        bytes: &[u8],
+        asked: &mut Vec<u64>,
+        out: &mut Outbox,
+    ) -> Result<usize, Fault> {
+        each(conn, bytes, out, |frame| {
+            if frame.head.kind == Kind::Request {
+                asked.push(frame.head.id);
+                return Ok(());
+            }
+            // The empty end of a body that was announced as open.
+            let harmless = matches!(frame.head.kind, Kind::Data | Kind::Credit);
+            if harmless { Ok(()) } else { Err(frame.unexpected()) }
+        })
+    }
+
+    /// Appends the response to request `id`.
+    pub(crate) fn respond(&self, out: &mut Vec<u8>, id: u64, stamp: Stamp) {
+        self.response.append_with_id(out, id, stamp);
+    }
+}
