@@ -32,8 +32,8 @@ fn every_problem_is_told_with_exit_code_2() {
 #[test]
 fn the_certificate_is_looked_at() {
     let run = whub(&["config", "check", "--tls-cert", "/no/cert.pem", "--tls-key", "/no/key.pem"]);
-    let expected = "whub: tls.cert: cannot read /no/cert.pem: No such file or directory (os error 2)\n\
-                    tls.key: cannot read /no/key.pem: No such file or directory (os error 2)\n";
+    let expected =
+        "whub: tls.cert, tls.key: cannot read /no/cert.pem: No such file or directory (os error 2)\n";
     assert_eq!(run, (2, String::new(), expected.to_owned()));
 }
 

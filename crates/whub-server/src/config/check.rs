@@ -1,8 +1,6 @@
 //! Rules between keys, and whether the files that a configuration names are there.
 
-use std::{fs, path::Path};
-
-use whub_transport::ListenAddress;
+use whub_transport::{ListenAddress, TlsAcceptor};
 
 use super::{Config, Problem, load::Sources};
 
@@ -64,22 +62,11 @@ fn openness(config: &Config, sources: &Sources) -> Option<Problem> {
     Some(problem(sources, "listen", text))
 }
 
-/// Whether the files of `tls` can be read and look like what they should be. `whub config check` asks this; a node
+/// Whether the certificate and key of `tls` can be read and belong together. `whub config check` asks this; a node
 /// finds out by itself when it starts.
 #[must_use]
 pub fn check_files(config: &Config) -> Vec<Problem> {
-    let certificate = config.tls.cert.as_deref().and_then(|path| pem(path, "tls.cert", "CERTIFICATE"));
-    let key = config.tls.key.as_deref().and_then(|path| pem(path, "tls.key", "PRIVATE KEY"));
-    certificate.into_iter().chain(key).collect()
-}
-
-fn pem(path: &Path, key: &str, label: &str) -> Option<Problem> {
-    let shown = path.display();
-    match fs::read_to_string(path) {
-        Err(error) => Some(Problem::new(format!("{key}: cannot read {shown}: {error}"))),
-        Ok(text) if !text.contains(&format!("{label}-----")) => {
-            Some(Problem::new(format!("{key}: {shown} has no \"{}\" in PEM form", label.to_lowercase())))
-        }
-        Ok(_) => None,
-    }
+    let (Some(certificate), Some(key)) = (&config.tls.cert, &config.tls.key) else { return Vec::new() };
+    let loaded = TlsAcceptor::from_files(certificate, key);
+    loaded.err().map(|error| Problem::new(format!("tls.cert, tls.key: {error}"))).into_iter().collect()
 }

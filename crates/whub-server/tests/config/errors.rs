@@ -1,7 +1,7 @@
 //! What is wrong with a configuration is said where it was written, with the next step.
 
 use crate::said::said;
-use whub_server::config::{Assignment, ConfigFile};
+use whub_server::config::{Assignment, ConfigFile, check_files};
 
 #[test]
 fn an_unknown_key_names_the_nearest_valid_one() {
@@ -191,6 +191,15 @@ fn certificates_come_with_their_keys() {
         said().file("[tls]\ncert = \"c\"\nkey = \"k\"\nself_signed = true\n").error(),
         "whub.toml:4: tls.self_signed and tls.cert exclude each other; with a certificate, leave self_signed out"
     );
+}
+
+#[test]
+fn certificate_files_are_looked_at() {
+    let config = said().file("tls.cert = \"/no/such/cert.pem\"\ntls.key = \"/no/such/key.pem\"\n").config();
+    let problems: Vec<_> = check_files(&config).iter().map(ToString::to_string).collect();
+    let expected = "tls.cert, tls.key: cannot read /no/such/cert.pem: No such file or directory (os error 2)";
+    assert_eq!(problems, [expected]);
+    assert_eq!(check_files(&said().config()), []);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use crate::said::said;
 use whub_proto::names::Pattern;
-use whub_server::config::{Grant, check_files};
+use whub_server::config::Grant;
 
 /// A file of this test, gone when it ends.
 struct Scratch(PathBuf);
@@ -122,17 +122,4 @@ fn no_secret_is_ever_shown() {
     {
         assert!(!text.contains("hunter2"), "{text}");
     }
-}
-
-#[test]
-fn certificate_files_are_looked_at() {
-    let cert = Scratch::new("cert", "-----BEGIN CERTIFICATE-----\n", 0o600);
-    let file = format!("tls.cert = {:?}\ntls.key = \"/no/such/key.pem\"\n", cert.path());
-    let problems: Vec<_> =
-        check_files(&said().file(&file).config()).iter().map(ToString::to_string).collect();
-    assert_eq!(problems, ["tls.key: cannot read /no/such/key.pem: No such file or directory (os error 2)"]);
-    let file = format!("tls.cert = {0:?}\ntls.key = {0:?}\n", cert.path());
-    let problems: Vec<_> =
-        check_files(&said().file(&file).config()).iter().map(ToString::to_string).collect();
-    assert_eq!(problems, [format!("tls.key: {} has no \"private key\" in PEM form", cert.path())]);
 }
