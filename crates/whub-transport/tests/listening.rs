@@ -120,3 +120,16 @@ async fn a_successors_socket_survives_the_end_of_its_predecessor() {
     assert!(path.exists());
     connect(&new).await;
 }
+
+#[tokio::test]
+async fn a_hub_too_busy_to_answer_keeps_its_socket() {
+    let folder = Folder::new();
+    let path = folder.file("hub");
+    let busy = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a socket");
+    busy.bind(&socket2::SockAddr::unix(&path).expect("a path")).expect("bind");
+    busy.listen(0).expect("listen");
+    let _queued = std::os::unix::net::UnixStream::connect(&path).expect("the one that fits");
+    let text = format!("unix:{}", path.display());
+    let error = Listener::bind(&address(&text), Arc::default()).await.expect_err("in use");
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+}
