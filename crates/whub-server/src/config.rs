@@ -26,7 +26,7 @@ mod value;
 pub use access::{Grant, Token};
 pub use check::check_files;
 pub use error::{Problem, Problems};
-pub use keys::{Difference, differences};
+pub use keys::{Difference, differences, reloaded};
 pub use layers::{Assignment, ConfigFile, Input, Source};
 pub use load::{Loaded, load};
 pub use reference::reference;

@@ -81,6 +81,28 @@ impl<T> Field<T> {
         Ok(())
     }
 
+    /// Takes the value over from another configuration.
+    pub(crate) fn copy(&self, from: &mut T, to: &mut T) {
+        match self {
+            Self::Flag(at) => *at(to) = *at(from),
+            Self::Count(at, _) | Self::Bytes(at, _) => *at(to) = *at(from),
+            Self::CountOrNone(at) | Self::BytesOrNone(at) => *at(to) = *at(from),
+            Self::Time(at, _) => *at(to) = *at(from),
+            Self::Text(at) => *at(to) = at(from).clone(),
+            Self::Path(at) => *at(to) = at(from).clone(),
+            Self::Secret(at) => *at(to) = at(from).clone(),
+            Self::Listen(at) => *at(to) = at(from).clone(),
+            Self::Networks(at) => *at(to) = at(from).clone(),
+            Self::Origins(at) | Self::Hosts(at) => *at(to) = at(from).clone(),
+            Self::Services(at) => *at(to) = at(from).clone(),
+            Self::Filters(at) => *at(to) = at(from).clone(),
+            Self::Slow(at) => *at(to) = *at(from),
+            Self::Format(at) => *at(to) = *at(from),
+            Self::Levels(at) => *at(to) = at(from).clone(),
+            Self::Access(at) => *at(to) = at(from).clone(),
+        }
+    }
+
     /// The value in its place, as it would be written in the file. Secrets are redacted.
     pub(crate) fn show(&self, target: &mut T) -> Value {
         match self {

@@ -302,6 +302,22 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
     found
 }
 
+/// `running` with what `fresh` says of keys that can change while a node runs. [`differences`] tells the others.
+#[must_use]
+pub fn reloaded(running: &Config, fresh: &Config) -> Config {
+    let (mut from, mut to) = (fresh.clone(), running.clone());
+    for key in KEYS.iter().filter(|key| key.reload && !is_part(key.name)) {
+        key.field.copy(&mut from, &mut to);
+    }
+    to.tokens.clone_from(&fresh.tokens);
+    to
+}
+
+/// Whether a key is a part of another, as the lists of `auth.anonymous` are.
+fn is_part(name: &str) -> bool {
+    KEYS.iter().any(|whole| name.strip_prefix(whole.name).is_some_and(|rest| rest.starts_with('.')))
+}
+
 /// The configuration in which nothing was said.
 pub(crate) fn defaults() -> Config {
     let mut config = blank();

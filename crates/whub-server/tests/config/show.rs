@@ -1,7 +1,7 @@
 //! `whub config show` tells every effective value and where it came from; a reload, what changed.
 
 use crate::said::said;
-use whub_server::config::{Difference, differences};
+use whub_server::config::{Difference, Grant, differences, reloaded};
 
 #[test]
 fn every_value_is_shown_with_its_source() {
@@ -52,4 +52,18 @@ fn a_reload_knows_what_changed_and_what_waits() {
     let lists = said().file("[auth.anonymous]\ncall = [\"/a\"]\n").config();
     let more = said().file("[auth.anonymous]\ncall = [\"/b\"]\n").config();
     assert_eq!(differences(&lists, &more), [Difference { key: "auth.anonymous.call", reloadable: true }]);
+}
+
+#[test]
+fn a_reload_takes_over_only_what_can_change() {
+    let running = said().file("limits.ping = \"1s\"\nauth.anonymous.call = [\"/a\"]\n").config();
+    let fresh = said()
+        .file("limits.ping = \"2s\"\nlog.level = \"debug\"\n[[tokens]]\nname = \"a\"\nsecret = \"s\"\n")
+        .config();
+    let now = reloaded(&running, &fresh);
+    assert_eq!(now.limits.ping, running.limits.ping);
+    assert_eq!((now.log.level.as_str(), &now.tokens), ("debug", &fresh.tokens));
+    assert_eq!(now.auth.anonymous, None, "what is no longer said is forgotten");
+    assert_eq!(now.anonymous(), Grant::none());
+    assert_eq!(reloaded(&running, &running), running);
 }
