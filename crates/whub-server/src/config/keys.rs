@@ -5,8 +5,9 @@ use std::time::Duration;
 use whub_transport::Networks;
 
 use super::{
-    Auth, Channels, Config, Data, Debugging, Grant, Http, Limits, Log, LogFormat, Node, ProxyProtocol,
-    SlowPolicy, Tls, WebSocket, field::Field, tokens::TokenEntry, value::Value,
+    Auth, Channels, Config, Data, Debugging, Grant, Http, Limits, Log, LogFormat, Node, Problems,
+    ProxyProtocol, SlowPolicy, Tls, WebSocket, check, field::Field, load::Sources, tokens::TokenEntry,
+    value::Value,
 };
 
 /// One key of `T`.
@@ -303,14 +304,18 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
 }
 
 /// `running` with what `fresh` says of keys that can change while a node runs. [`differences`] tells the others.
-#[must_use]
-pub fn reloaded(running: &Config, fresh: &Config) -> Config {
+///
+/// # Errors
+/// When the mixture breaks a rule that `fresh` alone keeps: a node that listens publicly until its next start must not
+/// lose its last token to a configuration that no longer does.
+pub fn reloaded(running: &Config, fresh: &Config) -> Result<Config, Problems> {
     let (mut from, mut to) = (fresh.clone(), running.clone());
     for key in KEYS.iter().filter(|key| key.reload && !is_part(key.name)) {
         key.field.copy(&mut from, &mut to);
     }
     to.tokens.clone_from(&fresh.tokens);
-    to
+    let problems = check::between_keys(&to, &Sources::new());
+    if problems.is_empty() { Ok(to) } else { Err(Problems(problems)) }
 }
 
 /// Whether a key is a part of another, as the lists of `auth.anonymous` are.

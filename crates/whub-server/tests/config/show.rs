@@ -60,10 +60,19 @@ fn a_reload_takes_over_only_what_can_change() {
     let fresh = said()
         .file("limits.ping = \"2s\"\nlog.level = \"debug\"\n[[tokens]]\nname = \"a\"\nsecret = \"s\"\n")
         .config();
-    let now = reloaded(&running, &fresh);
+    let now = reloaded(&running, &fresh).unwrap();
     assert_eq!(now.limits.ping, running.limits.ping);
     assert_eq!((now.log.level.as_str(), &now.tokens), ("debug", &fresh.tokens));
     assert_eq!(now.auth.anonymous, None, "what is no longer said is forgotten");
     assert_eq!(now.anonymous(), Grant::none());
-    assert_eq!(reloaded(&running, &running), running);
+    assert_eq!(reloaded(&running, &running), Ok(running));
+}
+
+#[test]
+fn a_reload_cannot_open_a_public_node() {
+    let token = "[[tokens]]\nname = \"a\"\nsecret = \"s\"\n";
+    let running = said().file(&format!("listen = [\"0.0.0.0:1\"]\n{token}")).config();
+    let fresh = said().config();
+    let refused = reloaded(&running, &fresh).unwrap_err().to_string();
+    assert!(refused.starts_with("listen 0.0.0.0:1 can be reached from other machines"), "{refused}");
 }
