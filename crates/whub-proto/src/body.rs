@@ -5,6 +5,7 @@ use flatbuffers::{InvalidFlatbuffer, WIPOffset};
 use crate::{
     Kind,
     convert::{Builder, FromWire, ToWire},
+    json::{self, Mirror, Object, Problem},
     tables::*,
     wire,
 };
@@ -113,6 +114,24 @@ macro_rules! bodies {
                     $(Self::$variant(table) => write(table, builder),)+
                     $(Self::$bare)|+ | Self::None | Self::Unknown(_) => Ok(false),
                 }
+            }
+
+            /// Writes the fields into the JSON object of the frame.
+            pub(crate) fn write_fields(&self, object: &mut Object<'_>) {
+                match self {
+                    $(Self::$variant(table) => table.write_fields(object),)+
+                    $(Self::$bare)|+ | Self::None | Self::Unknown(_) => {}
+                }
+            }
+
+            /// Reads the fields of this kind out of the JSON object of the frame.
+            pub(crate) fn read_fields(kind: Kind, members: &json::Members<'a>) -> Result<Self, Problem> {
+                Ok(match kind {
+                    $(Kind::$variant => Self::$variant(Mirror::read_fields(members)?),)+
+                    $(Kind::$bare => Self::$bare,)+
+                    Kind::None => Self::None,
+                    Kind::Unknown(number) => Self::Unknown(number),
+                })
             }
         }
     };

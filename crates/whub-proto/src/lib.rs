@@ -1,6 +1,7 @@
 //! The wire: frames, names and codes. Pure: no clock, no socket, no randomness.
 //!
-//! Bytes become a [`Frame`] by [`Frame::parse`], in place and checked once; a [`Writer`] makes bytes. [`names`] are
+//! Bytes become a [`Frame`] by [`Frame::parse`], in place and checked once; a [`Writer`] makes bytes. [`json`] mirrors frames as text.
+//! [`names`] are
 //! parsed once where they enter. [`Code`] is the public table of what can go wrong.
 //!
 //! Left to others: who may say what when (sessions), and where frames begin and end (transports).
@@ -13,6 +14,7 @@ mod enums;
 mod flags;
 mod frame;
 mod head;
+pub mod json;
 mod kind;
 mod lists;
 pub mod names;

@@ -9,6 +9,7 @@ use crate::{
     Code, Format, Headers, Members, Nodes, Numbers, RoomMode, RoomWhat, Routes, Strings,
     convert::{Builder, Check, FromWire, ToWire},
     enums::RouteKind,
+    json::{self, Mirror, Object, Problem},
     wire,
 };
 
@@ -51,6 +52,24 @@ macro_rules! field_to_wire {
     };
 }
 
+macro_rules! write_member {
+    ($object:expr, $name:expr, $field:expr, required) => {
+        $object.required($name, &$field)
+    };
+    ($object:expr, $name:expr, $field:expr, $($default:tt)?) => {
+        $object.field($name, &$field, &default_of!($($default)?))
+    };
+}
+
+macro_rules! read_member {
+    ($members:expr, $name:expr, required) => {
+        $members.required($name)?
+    };
+    ($members:expr, $name:expr, $($default:tt)?) => {
+        $members.optional($name)?.unwrap_or(default_of!($($default)?))
+    };
+}
+
 /// Declares tables: the fields in the order of the schema, `= required` or `= default` where it says so.
 macro_rules! tables {
     ($(
@@ -87,6 +106,16 @@ macro_rules! tables {
         impl $(<$life>)? Check for $name $(<$life>)? {
             fn is_valid(&self) -> bool {
                 Table::is_valid(self)
+            }
+        }
+
+        impl<'a> Mirror<'a> for $name $(<$life>)? {
+            fn write_fields(&self, object: &mut Object<'_>) {
+                $(write_member!(object, stringify!($field), self.$field, $($default)?);)+
+            }
+
+            fn read_fields(members: &json::Members<'a>) -> Result<Self, Problem> {
+                Ok(Self { $($field: read_member!(members, stringify!($field), $($default)?),)+ })
             }
         }
 
