@@ -8,6 +8,7 @@ SHELL := /bin/bash
 export WHUB_TOOLS ?= $(CURDIR)/.tools
 BUILT := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
+PROFILE ?= release
 
 .PHONY: help
 help: ## List these commands
@@ -17,7 +18,7 @@ help: ## List these commands
 
 .PHONY: setup
 setup: ## Install what a Debian 12 machine with Rust, Node, JDK and Python lacks (again: only what is missing)
-	@tools/setup/apt.sh build-essential cmake git curl ca-certificates python3-venv chromium
+	@tools/setup/apt.sh build-essential cmake git curl ca-certificates python3-venv shellcheck chromium
 	@tools/setup/languages.sh
 	@tools/setup/venv.sh
 	@tools/setup/npm.sh
@@ -31,7 +32,7 @@ setup-bench: setup ## Install the servers that `make bench` compares with
 
 .PHONY: serve
 serve: ## Start a hub on 127.0.0.1:9482 (ARGS='--listen …' for more)
-	cargo run --release --package whub -- serve $(ARGS)
+	cargo run --profile $(PROFILE) --package whub -- serve $(ARGS)
 
 # ---------------------------------------------------------------- checking
 
@@ -39,9 +40,10 @@ serve: ## Start a hub on 127.0.0.1:9482 (ARGS='--listen …' for more)
 test: lint test-rust test-tools ## All that must pass before a change lands
 
 .PHONY: lint
-lint: ## Format, clippy, purity of the pure crates, licences
+lint: ## Format, clippy, shellcheck, purity of the pure crates, licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	shellcheck --external-sources --source-path tools/setup:SCRIPTDIR .ci/run tools/*.sh tools/*/*.sh
 	tools/check-pure.sh
 	tools/licences.py
 	$(if $(wildcard tools/generate),tools/generate --check)
@@ -52,7 +54,8 @@ test-rust: ## The Rust tests
 
 .PHONY: test-tools
 test-tools: ## Tests of the scripts in tools/
-	cd tools/autobahn && python3 -m unittest
+	python3 -m unittest discover --start-directory tools
+	python3 -m unittest discover --start-directory tools/autobahn
 
 .PHONY: debug
 debug:
@@ -66,6 +69,10 @@ test-autobahn: debug ## Some Autobahn cases of every group, both roles
 .PHONY: test-foreign
 test-foreign: debug ## Programs of others against the hub: Python, curl, Java, Node, Chromium
 	WHUB_BIN=$(abspath $(BUILT))/debug/whub tests/foreign/run.py $(ARGS)
+
+.PHONY: test-tour
+test-tour: debug ## The commands of README.md, typed in and their output compared
+	tools/tour.py README.md --bin $(BUILT)/debug
 
 .PHONY: autobahn
 autobahn: setup ## The whole Autobahn suite, both roles, all 517 cases (many minutes)

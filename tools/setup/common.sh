@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the setup scripts: where things go, and how they speak. Sourced, not run.
 #
 # WHUB_TOOLS is the folder for everything that is installed for this repository and not committed.
