@@ -63,16 +63,12 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         Field::Path(|c| &mut c.data.dir),
         "Folder for the node's files, made with mode 0700 if absent. Unset: the node keeps no files.",
     ),
-    reloadable(unset(
+    unset(
         "tls.cert",
         Field::Path(|c| &mut c.tls.cert),
-        "PEM file with the certificate chain, leaf first. Needs `tls.key`. Read again when it changes.",
-    )),
-    reloadable(unset(
-        "tls.key",
-        Field::Path(|c| &mut c.tls.key),
-        "PEM file with the private key of `tls.cert`.",
-    )),
+        "PEM file with the certificate chain, leaf first. Needs `tls.key`. Both files are read again when they change.",
+    ),
+    unset("tls.key", Field::Path(|c| &mut c.tls.key), "PEM file with the private key of `tls.cert`."),
     key(
         "tls.self_signed",
         Field::Flag(|c| &mut c.tls.self_signed),
