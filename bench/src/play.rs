@@ -55,7 +55,7 @@ pub(crate) fn play(
         Shape::Call { callers } => call(contestant, server, callers, span),
         Shape::Http { conns } => {
             let behind = *contestant == Contestant::Whub;
-            let provider = behind.then(Provider::new);
+            let provider = behind.then(Provider::new).transpose()?;
             let mut requests = Requests::new(server.addr, whub::HTTP_PATH, conns, provider);
             let lines = (0..conns).map(|_| Line::tcp(server.addr));
             drive(lines.chain(behind.then(|| whub::http_provider(server.addr))), &mut requests, server, span)
@@ -115,7 +115,7 @@ fn fanout(
             drive(lines.chain([mqtt::publisher(addr)]), &mut load, server, span)
         }
         Contestant::Whub | Contestant::WhubFree => {
-            let template = whub::publish_template(SMALL);
+            let template = whub::publish_template(SMALL)?;
             let mut load = Fanout::new(Whub, template, SMALL, subscribers, burst);
             let lines = all.map(|_| whub::subscriber(addr)).chain([whub::client(addr)]);
             drive(lines, &mut load, server, span)
@@ -135,7 +135,7 @@ fn call(contestant: &Contestant, server: &Server, callers: usize, span: Duration
             drive(lines.chain([nats::provider(addr)]), &mut load, server, span)
         }
         Contestant::Whub | Contestant::WhubFree => {
-            let mut load = Calls::new(WhubCalls::new(SMALL), SMALL, callers);
+            let mut load = Calls::new(WhubCalls::new(SMALL)?, SMALL, callers);
             let lines = (0..callers).map(|_| whub::client(addr));
             drive(lines.chain([whub::provider(addr)]), &mut load, server, span)
         }

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
-use flatbuffers::FlatBufferBuilder;
-use whub_proto::{Flags, HEAD_BYTES, Head, Kind};
+use whub_proto::{
+    Body, Flags, HEAD_BYTES, Head, Headers, Hello, Kind, Publish, Register, Request, Response, Subscribe,
+    Writer,
+};
 
 use super::{Arrival, Broker, CallWire};
 use crate::dial::Line;
@@ -26,7 +28,10 @@ const ID_AT: usize = 8;
 /// Opens a session and waits for `Welcome`.
 fn dial(addr: SocketAddr) -> Result<Line, Fault> {
     let mut line = Line::websocket(addr, "/ws", Some("whub.v1"))?;
-    line.send(BINARY, &frame(Kind::Hello, Flags::NONE, 0, &[(2, "whub-bench")], &[]))?;
+    line.send(
+        BINARY,
+        &frame(&Body::Hello(Hello { agent: "whub-bench", ..Hello::default() }), Flags::NONE, 0, &[])?,
+    )?;
     answered(&mut line, Kind::Welcome)?;
     Ok(line)
 }
@@ -40,7 +45,10 @@ fn answered(line: &mut Line, expected: Kind) -> Result<(), Fault> {
 /// A connection that gets what is published.
 pub(crate) fn subscriber(addr: SocketAddr) -> Result<Line, Fault> {
     let mut line = dial(addr)?;
-    line.send(BINARY, &frame(Kind::Subscribe, Flags::NONE, 1, &[(0, CHANNEL)], &[]))?;
+    line.send(
+        BINARY,
+        &frame(&Body::Subscribe(Subscribe { filter: CHANNEL, ..Subscribe::default() }), Flags::NONE, 1, &[])?,
+    )?;
     answered(&mut line, Kind::Ok)?;
     Ok(line)
 }
@@ -53,7 +61,10 @@ pub(crate) fn client(addr: SocketAddr) -> Result<Line, Fault> {
 /// A connection that answers calls to `path`.
 fn registered(addr: SocketAddr, path: &str) -> Result<Line, Fault> {
     let mut line = dial(addr)?;
-    line.send(BINARY, &frame(Kind::Register, Flags::NONE, 1, &[(0, path)], &[]))?;
+    line.send(
+        BINARY,
+        &frame(&Body::Register(Register { path, ..Register::default() }), Flags::NONE, 1, &[])?,
+    )?;
     answered(&mut line, Kind::Ok)?;
     Ok(line)
 }
@@ -90,34 +101,22 @@ fn said(line: &mut Line, kind: &str) -> Result<(), Fault> {
 }
 
 /// The frame that publishes one message.
-pub(crate) fn publish_template(message_len: usize) -> Template {
-    template(Kind::Publish, Flags::NONE, &[(0, CHANNEL)], message_len)
+pub(crate) fn publish_template(message_len: usize) -> Result<Template, Fault> {
+    let publish = Publish { channel: CHANNEL, ..Publish::default() };
+    template(&Body::Publish(publish), Flags::NONE, message_len)
 }
 
-fn template(kind: Kind, flags: Flags, fields: &[(u16, &str)], message_len: usize) -> Template {
-    let frame = frame(kind, flags, 0, fields, &message::blank(message_len));
+fn template(body: &Body<'_>, flags: Flags, message_len: usize) -> Result<Template, Fault> {
+    let frame = frame(body, flags, 0, &message::blank(message_len))?;
     let stamp_at = frame.len() - message_len;
-    Template::websocket(&frame, stamp_at).with_id_at(ID_AT)
+    Ok(Template::websocket(&frame, stamp_at).with_id_at(ID_AT))
 }
 
-/// A frame whose envelope has these string fields.
-fn frame(kind: Kind, flags: Flags, id: u64, fields: &[(u16, &str)], payload: &[u8]) -> Vec<u8> {
-    let mut builder = FlatBufferBuilder::new();
-    let strings: Vec<_> =
-        fields.iter().map(|(field, text)| (4 + 2 * field, builder.create_string(text))).collect();
-    let table = builder.start_table();
-    for (slot, string) in strings {
-        builder.push_slot_always(slot, string);
-    }
-    let table = builder.end_table(table);
-    builder.finish_minimal(table);
-    let mut envelope = builder.finished_data().to_vec();
-    envelope.resize(envelope.len().next_multiple_of(8), 0);
-    let head = Head { env_len: envelope.len() as u16, ..Head::new(kind, id).with(flags) };
-    let mut frame = head.to_bytes().to_vec();
-    frame.extend(envelope);
-    frame.extend_from_slice(payload);
-    frame
+fn frame(body: &Body<'_>, flags: Flags, id: u64, payload: &[u8]) -> Result<Vec<u8>, Fault> {
+    let mut frame = Vec::new();
+    let head = Head::new(body.kind(), id).with(flags);
+    let written = Writer::new().frame(&mut frame, head, None, body, payload);
+    written.map(|()| frame).map_err(|error| Fault::protocol(error.to_string()))
 }
 
 /// A frame of the hub; the envelope is for others to verify.
@@ -197,11 +196,13 @@ pub(crate) struct WhubCalls {
 
 impl WhubCalls {
     /// Requests and responses of `message_len` bytes.
-    pub(crate) fn new(message_len: usize) -> Self {
-        Self {
-            request: template(Kind::Request, Flags::END, &[(0, SERVICE)], message_len),
-            response: template(Kind::Response, Flags::END, &[], message_len),
-        }
+    pub(crate) fn new(message_len: usize) -> Result<Self, Fault> {
+        let request = Body::Request(Request { path: SERVICE, ..Request::default() });
+        let response = Body::Response(Response::default());
+        Ok(Self {
+            request: template(&request, Flags::END, message_len)?,
+            response: template(&response, Flags::END, message_len)?,
+        })
     }
 }
 
@@ -243,8 +244,10 @@ pub(crate) struct Provider {
 
 impl Provider {
     /// Answers with [`BODY_LEN`] bytes.
-    pub(crate) fn new() -> Self {
-        Self { response: template(Kind::Response, Flags::END, &[], BODY_LEN) }
+    pub(crate) fn new() -> Result<Self, Fault> {
+        let headers = Headers::new(&[("content-type", "text/plain")]);
+        let response = Response { headers, ..Response::default() };
+        Ok(Self { response: template(&Body::Response(response), Flags::END, BODY_LEN)? })
     }
 
     /// Adds the ids of the requests in `bytes`.
