@@ -7,96 +7,75 @@ use whub_proto::names::{Channel, Filter, PairId, Pattern, ServicePath};
 
 use crate::fault::Fault;
 
-/// What one client may do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What one client may do. An empty list permits nothing.
+///
+/// What a client asks for as a set, a pattern to provide or a filter to subscribe to, must be covered whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
-    /// Patterns that it may provide, and whatever they cover.
-    pub provide: Grant<Pattern>,
-    /// Paths that it may call.
-    pub call: Grant<Pattern>,
-    /// Channels that it may publish on.
-    pub publish: Grant<Filter>,
-    /// Channels that it may subscribe to.
-    pub subscribe: Grant<Filter>,
-    /// Pairs that it may join: filters over their ids.
-    pub pair: Grant<Filter>,
-    /// May use the operations that concern others.
+    /// Patterns that cover the services it may provide.
+    pub provide: Vec<Pattern>,
+    /// Patterns of the paths it may call.
+    pub call: Vec<Pattern>,
+    /// Filters of the channels it may publish on.
+    pub publish: Vec<Filter>,
+    /// Filters that cover what it may subscribe to.
+    pub subscribe: Vec<Filter>,
+    /// Filters of the pair ids it may join.
+    pub pair: Vec<Filter>,
+    /// Whether it may use the operations that concern others.
     pub admin: bool,
 }
 
-/// Everything, or what is listed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Grant<P> {
-    /// Everything.
-    All,
-    /// What one of these covers; an empty list is nothing.
-    Listed(Vec<P>),
-}
-
-impl<P> Grant<P> {
-    fn allows(&self, covers: impl Fn(&P) -> bool) -> bool {
-        match self {
-            Self::All => true,
-            Self::Listed(list) => list.iter().any(covers),
-        }
-    }
-}
-
 impl Grants {
-    /// Everything but administration: what anonymous peers may do on a hub without tokens.
+    /// Every service, channel and pair, without administration. Channels that begin with `$` are the hub's own.
     #[must_use]
     pub fn all() -> Self {
+        let services = || vec![Pattern::parse("/*rest").expect("a pattern")];
+        let names = || vec![Filter::parse("#").expect("a filter")];
         Self {
-            provide: Grant::All,
-            call: Grant::All,
-            publish: Grant::All,
-            subscribe: Grant::All,
-            pair: Grant::All,
+            provide: services(),
+            call: services(),
+            publish: names(),
+            subscribe: names(),
+            pair: names(),
             admin: false,
         }
     }
 
-    /// Nothing at all.
+    /// Nothing.
     #[must_use]
     pub fn none() -> Self {
-        Self {
-            provide: Grant::Listed(Vec::new()),
-            call: Grant::Listed(Vec::new()),
-            publish: Grant::Listed(Vec::new()),
-            subscribe: Grant::Listed(Vec::new()),
-            pair: Grant::Listed(Vec::new()),
-            admin: false,
-        }
+        Self::default()
     }
 
     /// # Errors
     /// `Forbidden` when no granted pattern covers this one.
     pub fn may_provide(&self, pattern: &Pattern) -> Result<(), Fault> {
-        demand(self.provide.allows(|granted| granted.covers(pattern)), "provide", pattern.as_str())
+        demand(self.provide.iter().any(|granted| granted.covers(pattern)), "provide", pattern.as_str())
     }
 
     /// # Errors
     /// `Forbidden` when no granted pattern matches the path.
     pub fn may_call(&self, path: &ServicePath<'_>) -> Result<(), Fault> {
-        demand(self.call.allows(|granted| granted.matches(path)), "call", path.as_str())
+        demand(self.call.iter().any(|granted| granted.matches(path)), "call", path.as_str())
     }
 
     /// # Errors
     /// `Forbidden` when no granted filter matches the channel.
     pub fn may_publish(&self, channel: &Channel<'_>) -> Result<(), Fault> {
-        demand(self.publish.allows(|granted| granted.matches(channel)), "publish on", channel.as_str())
+        demand(self.publish.iter().any(|granted| granted.matches(channel)), "publish on", channel.as_str())
     }
 
     /// # Errors
     /// `Forbidden` when no granted filter covers this one.
     pub fn may_subscribe(&self, filter: &Filter) -> Result<(), Fault> {
-        demand(self.subscribe.allows(|granted| granted.covers(filter)), "subscribe to", filter.as_str())
+        demand(self.subscribe.iter().any(|granted| granted.covers(filter)), "subscribe to", filter.as_str())
     }
 
     /// # Errors
     /// `Forbidden` when the pair is not granted.
     pub fn may_pair(&self, id: &PairId) -> Result<(), Fault> {
-        demand(self.pair.allows(|granted| granted.matches_pair(id)), "join the pair", id.as_str())
+        demand(self.pair.iter().any(|granted| granted.matches_pair(id)), "join the pair", id.as_str())
     }
 }
 

@@ -105,6 +105,8 @@ pub enum Letter {
     Drain {
         /// How long calls in flight may take.
         grace: Duration,
+        /// How long a session without any stays before it is closed.
+        linger: Duration,
         /// When the client may come back.
         retry: Duration,
     },

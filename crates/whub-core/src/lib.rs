@@ -21,7 +21,7 @@ mod pairs;
 mod services;
 mod session;
 
-pub use access::{Authenticator, Grant, Grants, Identity};
+pub use access::{Authenticator, Grants, Identity};
 pub use auth::{StaticTokens, Token};
 pub use calls::{Caller, Order, Placed, WINDOW};
 pub use channels::{Audience, Channels, Subscriber};

@@ -39,7 +39,8 @@ pub struct ClientSession {
     pub(super) me: Mailbox,
     pub(super) peer: Peer,
     stage: Stage,
-    draining: bool,
+    /// Set while the node is stopping: when to close, unless calls are in flight.
+    leave_at: Option<Instant>,
     liveness: Liveness,
     pub(super) live: BTreeMap<u64, Live>,
     pub(super) calls: usize,
@@ -148,7 +149,7 @@ impl ClientSession {
             me,
             peer,
             stage,
-            draining: false,
+            leave_at: None,
             liveness,
             live: BTreeMap::new(),
             calls: 0,
@@ -264,7 +265,7 @@ impl ClientSession {
             Letter::Failed { id, fault } => self.handle_failed(id, &fault),
             Letter::Paired { half, partner } => self.handle_paired(half, partner),
             Letter::Parted { half, partner } => self.handle_parted(half, partner),
-            Letter::Drain { grace, retry } => self.handle_drain(grace, retry),
+            Letter::Drain { grace, linger, retry } => self.handle_drain(now.at + linger, grace, retry),
             Letter::Recheck => self.handle_recheck(),
             Letter::Kick(fault) => self.close(fault),
         }
@@ -279,6 +280,10 @@ impl ClientSession {
             return;
         }
         self.expire_owed(now);
+        if self.leave_at.is_some_and(|leave_at| now >= leave_at) && self.is_quiet() {
+            self.close(Fault::draining());
+            return;
+        }
         match self.liveness.handle_timeout(now) {
             Silence::Bearable => {}
             Silence::Ask => self.push(Output::Ping),
@@ -290,12 +295,12 @@ impl ClientSession {
     }
 
     /// The node is stopping: the client is told to go elsewhere, and gets no new calls.
-    fn handle_drain(&mut self, grace: Duration, retry: Duration) {
+    fn handle_drain(&mut self, leave_at: Instant, grace: Duration, retry: Duration) {
         let Stage::Open { .. } = self.stage else {
             self.close(Fault::draining());
             return;
         };
-        self.draining = true;
+        self.leave_at = Some(leave_at);
         self.leave_services();
         let body = Drain {
             code: Code::Draining,
@@ -339,8 +344,9 @@ impl ClientSession {
         if let Stage::Greeting { until } = self.stage {
             return until;
         }
-        let silence = self.liveness.poll_timeout();
-        self.owed.first_deadline().map_or(silence, |deadline| deadline.min(silence))
+        let leave = self.leave_at.filter(|_| self.is_quiet() && !self.ended());
+        let dues = [Some(self.liveness.poll_timeout()), self.owed.first_deadline(), leave];
+        dues.into_iter().flatten().min().unwrap_or_else(|| self.liveness.poll_timeout())
     }
 
     /// What to do next.
@@ -429,7 +435,7 @@ impl ClientSession {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.draining
+        self.leave_at.is_some()
     }
 
     pub(super) fn push(&mut self, output: Output) {
@@ -470,14 +476,24 @@ impl ClientSession {
     }
 
     /// The peer broke the protocol below what a session sees: a frame that cannot be read.
-    pub fn handle_violation(&mut self, reason: impl Into<Cow<'static, str>>) {
-        self.violate(reason);
+    pub fn handle_unreadable(&mut self, fault: Fault) {
+        self.hub.counters.protocol_errors.one();
+        self.close(fault);
+    }
+
+    /// A frame of the JSON mirror makes no sense. Where its id could be read, the error answers it; people write
+    /// these by hand, and a misspelt field is no attack.
+    pub fn handle_untranslatable(&mut self, id: u64, fault: Fault) {
+        if id != 0 && self.is_open() {
+            self.refuse(id, &fault);
+        } else {
+            self.handle_unreadable(fault);
+        }
     }
 
     /// The peer broke the protocol.
     pub(super) fn violate(&mut self, reason: impl Into<Cow<'static, str>>) {
-        self.hub.counters.protocol_errors.one();
-        self.close(Fault::fatal(Code::ProtocolError, "protocol.error", reason));
+        self.handle_unreadable(Fault::fatal(Code::ProtocolError, "protocol.error", reason));
     }
 
     pub(super) fn close(&mut self, fault: Fault) {

@@ -1,0 +1,285 @@
+//! The life of a connection after its handshake: one task, one loop, a list of priorities.
+//!
+//! What is said on it is a [`Talk`]'s: the whub protocol, a plain half of a pair, an echo.
+
+mod client;
+mod echo;
+mod fanout;
+mod framed;
+mod link;
+mod open;
+mod plain;
+mod relay;
+mod scratch;
+mod timer;
+mod websocket;
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use whub_core::{Letter, Now};
+
+pub(crate) use fanout::Fanout;
+pub(crate) use open::{Dialect, run_echo, run_pair, run_session};
+
+use crate::mailbox::{Mail, PeerMailbox, Private};
+use link::Link;
+use scratch::Scratch;
+
+/// Read batches that one connection may handle before others get their turn.
+const ROUNDS: usize = 8;
+
+/// How long a closing connection may take to send what is queued and to hear the peer's end.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What is said on a connection. Bytes for the peer are appended to `own`; the loop sends them after each call, in
+/// one write.
+trait Talk {
+    /// Bytes came from the peer; all of them are consumed.
+    fn handle_bytes(&mut self, now: Now, scratch: Bytes<'_>) -> Flow;
+
+    /// Somewhere to read a large message straight into, while one is under way.
+    fn read_space(&mut self) -> Option<&mut [u8]> {
+        None
+    }
+
+    /// So many bytes were put into [`Self::read_space`].
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Vec<u8>) -> Flow;
+
+    /// A letter from another session.
+    fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Vec<u8>) -> Flow;
+
+    /// Something that this talk frames for itself.
+    fn handle_private(&mut self, item: Private, own: &mut Vec<u8>);
+
+    /// [`Self::poll_timeout`] has come. `progress`: the peer has taken bytes since the last time.
+    fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow;
+
+    /// When to call [`Self::handle_timeout`].
+    fn poll_timeout(&self) -> Instant;
+
+    /// Whether more may be read; otherwise the waker is woken once it may.
+    fn poll_gate(&mut self, waker: &Waker) -> bool;
+
+    /// The connection has ended. Called once, then with each letter that was still in the mailbox.
+    fn handle_lost(&mut self, now: Now, late: &mut dyn Iterator<Item = Letter>);
+}
+
+/// A read batch, and where the answers go.
+struct Bytes<'a> {
+    /// What the peer sent.
+    input: &'a mut [u8],
+    /// What goes back.
+    own: &'a mut Vec<u8>,
+    /// What goes to the other half of a pair.
+    relay: &'a mut Vec<u8>,
+}
+
+/// Whether the conversation goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// Go on.
+    Go,
+    /// Send what is queued, then end; the peer has yet to say that it is done.
+    Close,
+    /// Send what is queued, then end; the peer is done.
+    Done,
+}
+
+/// A connection that is under way.
+struct Connection<T> {
+    talk: T,
+    link: Link,
+    mailbox: Arc<PeerMailbox>,
+    stage: Stage,
+    timer: timer::Timer,
+    /// Bytes written when the last timeout came.
+    written: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Open,
+    Closing { until: Instant, peer_done: bool, told: bool },
+}
+
+impl<T: Talk> Connection<T> {
+    fn new(talk: T, link: Link, mailbox: Arc<PeerMailbox>) -> Self {
+        let timer = timer::Timer::new(talk.poll_timeout());
+        Self { talk, link, mailbox, stage: Stage::Open, timer, written: 0 }
+    }
+
+    /// Runs until the connection has ended. `early` are bytes that came together with the handshake, `own` are
+    /// bytes that the talk wants to say first.
+    async fn run(mut self, mut early: Vec<u8>, own: Vec<u8>) {
+        let greeted = self.mailbox.send_own(&own);
+        drop(own);
+        if greeted.is_ok() {
+            if !early.is_empty() {
+                Scratch::with(|scratch| {
+                    self.handle_bytes(now(), &mut early, &mut scratch.own, &mut scratch.relay)
+                });
+            }
+            drop(early);
+            std::future::poll_fn(|cx| self.poll(cx)).await;
+        }
+        let mut late = self.mailbox.close().into_iter();
+        self.talk.handle_lost(now(), &mut late);
+        self.link.hang_up(&self.mailbox);
+    }
+
+    /// One turn. Letters come before bytes, so that a session knows what its peer already saw.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS {
+            // 1. What other sessions say.
+            self.read_mail(cx);
+            // 2. What the socket did not take before.
+            let flushed = match self.link.poll_flush(cx, &self.mailbox) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => false,
+            };
+            // 3. Time.
+            self.poll_timer(cx);
+            // 4. The end, if it is near.
+            if let Stage::Closing { .. } = self.stage {
+                return self.poll_closing(cx, flushed);
+            }
+            // 5. Others that have to catch up, then the peer itself.
+            if !self.talk.poll_gate(cx.waker()) || (!flushed && self.mailbox.is_full()) {
+                return Poll::Pending;
+            }
+            // 6. What the peer says.
+            match self.poll_read(cx) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn read_mail(&mut self, cx: &mut Context<'_>) {
+        let mut mail = Mail::default();
+        self.mailbox.poll_mail(cx, &mut mail);
+        if mail.letters.is_empty() && mail.private.is_empty() {
+            return;
+        }
+        let now = now();
+        Scratch::with(|scratch| {
+            let own = &mut scratch.own;
+            for letter in mail.letters {
+                let flow = self.talk.handle_letter(now, letter, own);
+                self.follow(flow, now.at);
+            }
+            for item in mail.private {
+                self.talk.handle_private(item, own);
+            }
+            self.send_own(own);
+        });
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) {
+        let due = match self.stage {
+            Stage::Open => self.talk.poll_timeout(),
+            Stage::Closing { until, .. } => until,
+        };
+        if !self.timer.poll_due(cx, due) {
+            return;
+        }
+        let Stage::Open = self.stage else { return };
+        let now = now();
+        let written = self.mailbox.written();
+        let progress = written != self.written;
+        self.written = written;
+        Scratch::with(|scratch| {
+            let flow = self.talk.handle_timeout(now, progress, &mut scratch.own);
+            self.follow(flow, now.at);
+            self.send_own(&mut scratch.own);
+        });
+        // Whatever the new deadline is, it has to be looked at before this task sleeps.
+        cx.waker().wake_by_ref();
+    }
+
+    /// Ready(false) at the end of the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if let Some(space) = self.talk.read_space() {
+            let count = std::task::ready!(self.link.poll_read(cx, space)).unwrap_or(0);
+            let now = now();
+            Scratch::with(|scratch| {
+                let flow = self.talk.handle_filled(now, count, &mut scratch.own);
+                self.follow(flow, now.at);
+                self.send_own(&mut scratch.own);
+            });
+            return Poll::Ready(count > 0);
+        }
+        Scratch::with(|scratch| {
+            let count = std::task::ready!(self.link.poll_read(cx, &mut scratch.input)).unwrap_or(0);
+            let input = &mut scratch.input[..count];
+            self.handle_bytes(now(), input, &mut scratch.own, &mut scratch.relay);
+            Poll::Ready(count > 0)
+        })
+    }
+
+    fn handle_bytes(&mut self, now: Now, input: &mut [u8], own: &mut Vec<u8>, relay: &mut Vec<u8>) {
+        if input.is_empty() {
+            return;
+        }
+        let flow = self.talk.handle_bytes(now, Bytes { input, own, relay });
+        self.follow(flow, now.at);
+        self.send_own(own);
+    }
+
+    fn send_own(&mut self, own: &mut Vec<u8>) {
+        // A lost connection shows itself at the next read or flush.
+        let _ = self.mailbox.send_own(own);
+        own.clear();
+    }
+
+    fn follow(&mut self, flow: Flow, now: Instant) {
+        let peer_done = match flow {
+            Flow::Go => return,
+            Flow::Close => false,
+            Flow::Done => true,
+        };
+        match &mut self.stage {
+            Stage::Open => self.stage = Stage::Closing { until: now + LINGER, peer_done, told: false },
+            Stage::Closing { peer_done: done, .. } => *done |= peer_done,
+        }
+    }
+
+    /// Everything is said: send it, say that it was all, and listen for the peer's end for a moment, because
+    /// hanging up on unread bytes would take back what was sent.
+    fn poll_closing(&mut self, cx: &mut Context<'_>, flushed: bool) -> Poll<()> {
+        let Stage::Closing { until, peer_done, told } = &mut self.stage else { return Poll::Pending };
+        if Instant::now() >= *until {
+            return Poll::Ready(());
+        }
+        if !flushed {
+            return Poll::Pending;
+        }
+        if !*told {
+            *told = true;
+            self.link.finish(&self.mailbox);
+        }
+        if *peer_done {
+            return Poll::Ready(());
+        }
+        Scratch::with(|scratch| {
+            loop {
+                match std::task::ready!(self.link.poll_read(cx, &mut scratch.input)) {
+                    Ok(0) | Err(_) => return Poll::Ready(()),
+                    Ok(_) => {}
+                }
+            }
+        })
+    }
+}
+
+/// The time, for sessions, which never look at a clock.
+pub(crate) fn now() -> Now {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Now { at: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+}

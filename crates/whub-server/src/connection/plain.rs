@@ -1,0 +1,157 @@
+//! `/pair/<id>`: a plain WebSocket as one half of a pair.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use whub_core::{Hub, Letter, Mailbox, Now, PlainHalf, PlainOutput};
+use whub_proto::Code;
+use whub_proto::names::PairId;
+
+use crate::connection::echo::GOING_AWAY;
+use crate::connection::relay::Relay;
+use crate::connection::websocket::{Message, Speaker, WebSocket};
+use crate::connection::{Bytes, Flow, Talk};
+use crate::mailbox::Private;
+
+/// A plain half.
+pub(crate) struct PlainTalk {
+    socket: WebSocket,
+    talk: Plain,
+}
+
+struct Plain {
+    hub: Arc<Hub>,
+    half: PlainHalf,
+    /// The other half's mailbox, when it must have room first.
+    awaiting: Option<Mailbox>,
+}
+
+impl PlainTalk {
+    /// Takes the seat; what there is to say about it is appended to `own`.
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        mailbox: Mailbox,
+        pair: PairId,
+        socket: WebSocket,
+        now: Instant,
+        own: &mut Vec<u8>,
+    ) -> Self {
+        let half = PlainHalf::new(Arc::clone(&hub), mailbox, pair, now);
+        let mut plain = Self { socket, talk: Plain { hub, half, awaiting: None } };
+        plain.drain(own);
+        plain
+    }
+
+    fn drain(&mut self, own: &mut Vec<u8>) -> Flow {
+        let mut flow = Flow::Go;
+        while let Some(output) = self.talk.half.poll_output() {
+            match output {
+                PlainOutput::Text(text) => self.socket.speaker(own).say(true, text.as_bytes()),
+                PlainOutput::Ping => self.socket.speaker(own).ping(),
+                PlainOutput::Close(fault) => {
+                    let code =
+                        if fault.code == Code::Draining { GOING_AWAY } else { fault.code.close_code() };
+                    flow = self.socket.close(own, code, &fault.reason);
+                }
+            }
+        }
+        flow
+    }
+}
+
+impl Plain {
+    fn handle_message(
+        &mut self,
+        speaker: &mut Speaker<'_>,
+        relay: &mut Relay<'_>,
+        message: &Message<'_>,
+    ) -> Flow {
+        match self.half.partner() {
+            Some(partner) => relay.add(partner, message.text, false, &message.payload),
+            None => self.handle_lonely(speaker, message),
+        }
+        Flow::Go
+    }
+
+    fn handle_lonely(&mut self, speaker: &mut Speaker<'_>, message: &Message<'_>) {
+        // A binary message has no text to give back. A text's encoding was checked by the decoder.
+        let text = if message.text { std::str::from_utf8(&message.payload).unwrap_or_default() } else { "" };
+        self.half.handle_lonely(text);
+        while let Some(PlainOutput::Text(text)) = self.half.poll_output() {
+            speaker.say(true, text.as_bytes());
+        }
+    }
+}
+
+impl Talk for PlainTalk {
+    fn handle_bytes(&mut self, now: Now, bytes: Bytes<'_>) -> Flow {
+        let Self { socket, talk } = self;
+        talk.half.handle_alive(now.at);
+        let hub = Arc::clone(&talk.hub);
+        let mut relay = Relay::new(bytes.relay, &hub.counters, hub.limits.frame_bytes);
+        let flow = socket.handle_bytes(bytes.input, bytes.own, |speaker, message| {
+            talk.handle_message(speaker, &mut relay, &message)
+        });
+        talk.awaiting = relay.finish();
+        flow
+    }
+
+    fn read_space(&mut self) -> Option<&mut [u8]> {
+        self.socket.read_space()
+    }
+
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Vec<u8>) -> Flow {
+        let Self { socket, talk } = self;
+        talk.half.handle_alive(now.at);
+        let hub = Arc::clone(&talk.hub);
+        let mut bytes = Vec::new();
+        let mut relay = Relay::new(&mut bytes, &hub.counters, hub.limits.frame_bytes);
+        let flow = socket
+            .handle_filled(count, own, |speaker, message| talk.handle_message(speaker, &mut relay, &message));
+        talk.awaiting = relay.finish();
+        flow
+    }
+
+    fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+        self.talk.half.handle_letter(letter);
+        self.drain(own)
+    }
+
+    fn handle_private(&mut self, item: Private, own: &mut Vec<u8>) {
+        match item {
+            Private::Data { end: true, payload, .. } if payload.is_empty() => {}
+            Private::Data { text, payload, .. } => self.socket.speaker(own).say(text, &payload),
+            // Frames are for those who speak the protocol; nobody sends any here.
+            Private::Packet { .. } => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow {
+        if progress || self.talk.awaiting.is_some() {
+            // It is being read slowly, or not being listened to; neither is silence of its own.
+            self.talk.half.handle_alive(now.at);
+        }
+        self.talk.half.handle_timeout(now.at);
+        self.drain(own)
+    }
+
+    fn poll_timeout(&self) -> Instant {
+        self.talk.half.poll_timeout()
+    }
+
+    fn poll_gate(&mut self, waker: &Waker) -> bool {
+        let room = self.talk.awaiting.as_ref().is_none_or(|mailbox| mailbox.poll_room(waker));
+        if room {
+            self.talk.awaiting = None;
+        }
+        room
+    }
+
+    fn handle_lost(&mut self, _: Now, late: &mut dyn Iterator<Item = Letter>) {
+        self.talk.half.handle_lost();
+        for letter in late {
+            self.talk.half.handle_letter(letter);
+        }
+    }
+}

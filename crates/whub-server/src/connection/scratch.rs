@@ -1,0 +1,40 @@
+//! Buffers that a thread lends to whichever connection it is serving, so that an idle connection owns none.
+
+use std::cell::RefCell;
+
+/// What one read may bring: large enough for many small messages, small enough for the cache.
+const READ_BYTES: usize = 128 * 1024;
+
+/// A buffer that grew beyond this is given back.
+const KEEP_BYTES: usize = 1024 * 1024;
+
+/// The buffers of a thread. Empty whenever they are lent, but for `input`, which holds old bytes.
+pub(super) struct Scratch {
+    pub(super) input: Box<[u8]>,
+    pub(super) own: Vec<u8>,
+    pub(super) relay: Vec<u8>,
+}
+
+thread_local! {
+    /// What a stream that buffers is about to take.
+    pub(super) static QUEUE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        input: vec![0; READ_BYTES].into(),
+        own: Vec::new(),
+        relay: Vec::new(),
+    });
+}
+
+impl Scratch {
+    /// Lends the buffers. `work` must not lend them again: it is one connection's turn, and never waits.
+    pub(super) fn with<R>(work: impl FnOnce(&mut Self) -> R) -> R {
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.own.clear();
+            scratch.relay.clear();
+            let result = work(scratch);
+            scratch.own.shrink_to(KEEP_BYTES);
+            scratch.relay.shrink_to(KEEP_BYTES);
+            result
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! The WebSocket side of a connection: decoding, control frames, closing.
+
+use whub_ws::{
+    CloseCode, Closing, Decoder, Event, Head, Limits, MessageKind, Opcode, Payload, Role, Violation,
+};
+use whub_ws::{deflate, encode_close, encode_close_reply, encode_frame};
+
+use crate::connection::Flow;
+
+/// A server's end of a WebSocket.
+#[derive(Debug)]
+pub(crate) struct WebSocket {
+    decoder: Decoder,
+    closing: Closing,
+    deflater: Option<Box<deflate::Deflater>>,
+}
+
+/// One message of the peer.
+pub(crate) struct Message<'a> {
+    pub(crate) text: bool,
+    pub(crate) payload: Payload<'a>,
+}
+
+impl WebSocket {
+    pub(crate) fn new(limits: Limits, deflate: Option<deflate::Agreement>) -> Self {
+        let closing = Closing::new(Role::Server);
+        let Some(agreement) = deflate else {
+            return Self { decoder: Decoder::new(Role::Server, limits), closing, deflater: None };
+        };
+        let decoder = Decoder::with_deflate(Role::Server, limits, agreement.inflater(Role::Server));
+        Self { decoder, closing, deflater: agreement.deflater(Role::Server).map(Box::new) }
+    }
+
+    /// Walks one read batch. Control frames are answered here; `on_message` gets the messages, and may end the
+    /// conversation.
+    pub(crate) fn handle_bytes(
+        &mut self,
+        input: &mut [u8],
+        own: &mut Vec<u8>,
+        mut on_message: impl FnMut(&mut Speaker<'_>, Message<'_>) -> Flow,
+    ) -> Flow {
+        let mut batch = self.decoder.decode(input);
+        loop {
+            let event = match batch.next() {
+                Ok(Some(event)) => event,
+                Ok(None) => return Flow::Go,
+                Err(violation) => return refuse(&mut self.closing, own, violation),
+            };
+            let mut speaker = Speaker { own, deflater: self.deflater.as_deref_mut() };
+            let flow = handle_event(&mut self.closing, &mut speaker, event, &mut on_message);
+            if flow != Flow::Go {
+                return flow;
+            }
+        }
+    }
+
+    pub(crate) fn read_space(&mut self) -> Option<&mut [u8]> {
+        self.decoder.read_space()
+    }
+
+    /// Bytes were read straight into the decoder's buffer.
+    pub(crate) fn handle_filled(
+        &mut self,
+        count: usize,
+        own: &mut Vec<u8>,
+        mut on_message: impl FnMut(&mut Speaker<'_>, Message<'_>) -> Flow,
+    ) -> Flow {
+        match self.decoder.filled(count) {
+            Ok(None) => Flow::Go,
+            Ok(Some(event)) => {
+                let mut speaker = Speaker { own, deflater: self.deflater.as_deref_mut() };
+                handle_event(&mut self.closing, &mut speaker, event, &mut on_message)
+            }
+            Err(violation) => refuse(&mut self.closing, own, violation),
+        }
+    }
+
+    /// For messages that do not answer one of the peer's.
+    pub(crate) fn speaker<'a>(&'a mut self, own: &'a mut Vec<u8>) -> Speaker<'a> {
+        Speaker { own, deflater: self.deflater.as_deref_mut() }
+    }
+
+    /// Begins the closing handshake.
+    pub(crate) fn close(&mut self, own: &mut Vec<u8>, code: u16, reason: &str) -> Flow {
+        if self.closing.start() {
+            encode_close(own, CloseCode::new(code).unwrap_or(CloseCode::INTERNAL), reason, None);
+        }
+        Flow::Close
+    }
+}
+
+/// Where messages to the peer are written, compressed if that was agreed.
+pub(crate) struct Speaker<'a> {
+    pub(crate) own: &'a mut Vec<u8>,
+    deflater: Option<&'a mut deflate::Deflater>,
+}
+
+impl<'a> Speaker<'a> {
+    /// For streams that are no WebSockets.
+    pub(crate) fn bare(own: &'a mut Vec<u8>) -> Self {
+        Self { own, deflater: None }
+    }
+
+    pub(crate) fn ping(&mut self) {
+        encode_frame(self.own, Opcode::Ping, &[]);
+    }
+
+    pub(crate) fn say(&mut self, text: bool, payload: &[u8]) {
+        let opcode = if text { Opcode::Text } else { Opcode::Binary };
+        let compressed = self.deflater.as_mut().and_then(|deflater| deflater.compress(payload));
+        match compressed {
+            Some(compressed) => {
+                encode_frame(self.own, Head { opcode, fin: true, compressed: true }, &compressed)
+            }
+            None => encode_frame(self.own, opcode, payload),
+        }
+    }
+}
+
+fn handle_event(
+    closing: &mut Closing,
+    speaker: &mut Speaker<'_>,
+    event: Event<'_>,
+    on_message: &mut impl FnMut(&mut Speaker<'_>, Message<'_>) -> Flow,
+) -> Flow {
+    match event {
+        Event::Message { kind, payload } => {
+            on_message(speaker, Message { text: kind == MessageKind::Text, payload })
+        }
+        Event::Ping(payload) => {
+            encode_frame(speaker.own, Opcode::Pong, &payload);
+            Flow::Go
+        }
+        Event::Pong(_) => Flow::Go,
+        Event::Close(frame) => {
+            if closing.receive() {
+                encode_close_reply(speaker.own, frame.as_ref(), None);
+            }
+            Flow::Done
+        }
+    }
+}
+
+fn refuse(closing: &mut Closing, own: &mut Vec<u8>, violation: Violation) -> Flow {
+    if closing.start() {
+        encode_close(own, violation.close_code(), &violation.to_string(), None);
+    }
+    Flow::Close
+}

@@ -1,0 +1,163 @@
+//! How frames and messages look on a peer's connection.
+
+use whub_core::{Framing, Packet};
+use whub_proto::{Flags, Frame, HEAD_BYTES, Head, Kind, Origin, json};
+use whub_ws::{Opcode, encode_frame, encode_head};
+
+/// Appends a frame as the peer wants it. A frame for a plain or private peer is nothing.
+pub(crate) fn encode_packet(out: &mut Vec<u8>, framing: Framing, id: u64, packet: &Packet) {
+    let length = packet.bytes().len();
+    match framing {
+        Framing::Binary => out.extend_from_slice(&encode_head(Opcode::Binary, length, None)),
+        // The packet was bounded when it came in, far below 4 GiB.
+        Framing::Stream => out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()),
+        Framing::Json => {
+            let mut text = Vec::with_capacity(length * 2);
+            encode_message(&mut text, Framing::Json, id, packet);
+            return encode_frame(out, Opcode::Text, &text);
+        }
+        Framing::Plain | Framing::Private => return,
+    }
+    encode_message(out, framing, id, packet);
+}
+
+/// Appends a frame as the content of a WebSocket message: itself, or its translation.
+pub(crate) fn encode_message(out: &mut Vec<u8>, dialect: Framing, id: u64, packet: &Packet) {
+    match dialect {
+        Framing::Json => {
+            let mut whole = Vec::with_capacity(packet.bytes().len());
+            packet.head(id).write(&mut whole);
+            whole.extend_from_slice(packet.rest());
+            translate(out, &whole);
+        }
+        Framing::Binary | Framing::Stream | Framing::Plain | Framing::Private => {
+            packet.head(id).write(out);
+            out.extend_from_slice(packet.rest());
+        }
+    }
+}
+
+/// The JSON mirror of a whole frame.
+fn translate(out: &mut Vec<u8>, whole: &[u8]) {
+    // Every frame in the hub was verified or built here, so reading it again cannot fail.
+    if let Ok(frame) = Frame::parse(whole, usize::MAX, Origin::Hub) {
+        json::encode(&frame, out);
+    }
+}
+
+/// Appends one message of a pair. What is longer than a frame may be goes out in pieces that say `More`.
+pub(crate) fn encode_data(out: &mut Vec<u8>, framing: Framing, parcel: &Data<'_>, frame_bytes_max: usize) {
+    match framing {
+        Framing::Plain if parcel.end && parcel.payload.is_empty() => {}
+        Framing::Plain => {
+            let opcode = if parcel.text { Opcode::Text } else { Opcode::Binary };
+            encode_frame(out, opcode, parcel.payload);
+        }
+        Framing::Binary | Framing::Stream | Framing::Json => {
+            encode_pieces(out, framing, parcel, frame_bytes_max);
+        }
+        Framing::Private => {}
+    }
+}
+
+/// One message of a pair, as its receiver knows the pair.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Data<'a> {
+    pub(crate) seat: u64,
+    pub(crate) text: bool,
+    pub(crate) end: bool,
+    pub(crate) payload: &'a [u8],
+}
+
+fn encode_pieces(out: &mut Vec<u8>, framing: Framing, data: &Data<'_>, frame_bytes_max: usize) {
+    each_message(framing, data, frame_bytes_max, |message| match framing {
+        Framing::Binary => encode_frame(out, Opcode::Binary, message),
+        Framing::Json => encode_frame(out, Opcode::Text, message),
+        Framing::Stream => {
+            out.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_le_bytes());
+            out.extend_from_slice(message);
+        }
+        Framing::Plain | Framing::Private => {}
+    });
+}
+
+/// Cuts a message of a pair into frames, or their translations, each no longer than a frame may be.
+pub(crate) fn each_message(
+    dialect: Framing,
+    data: &Data<'_>,
+    frame_bytes_max: usize,
+    mut on_message: impl FnMut(&[u8]),
+) {
+    let piece_max = frame_bytes_max.saturating_sub(HEAD_BYTES).max(4);
+    let mut rest = data.payload;
+    let mut whole = Vec::with_capacity(HEAD_BYTES + rest.len().min(piece_max));
+    loop {
+        let (piece, tail) = rest.split_at(piece_end(rest, piece_max, data.text));
+        let more = !tail.is_empty();
+        let flags = Flags::NONE
+            .with_if(data.text, Flags::TEXT)
+            .with_if(more, Flags::MORE)
+            .with_if(data.end && !more, Flags::END);
+        whole.clear();
+        Head::new(Kind::Data, data.seat).with(flags).write(&mut whole);
+        whole.extend_from_slice(piece);
+        if dialect == Framing::Json {
+            let mut text = Vec::with_capacity(whole.len() * 2);
+            translate(&mut text, &whole);
+            on_message(&text);
+        } else {
+            on_message(&whole);
+        }
+        if !more {
+            return;
+        }
+        rest = tail;
+    }
+}
+
+/// Where to cut: a text is cut between characters, so that every piece is valid UTF-8.
+fn piece_end(rest: &[u8], max: usize, text: bool) -> usize {
+    if rest.len() <= max {
+        return rest.len();
+    }
+    let is_boundary = |end: &usize| !text || rest[*end] & 0xc0 != 0x80;
+    (max.saturating_sub(3)..=max).rev().find(is_boundary).unwrap_or(max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(payload: &[u8]) -> Data<'_> {
+        Data { seat: 7, text: true, end: false, payload }
+    }
+
+    #[test]
+    fn a_plain_peer_gets_a_websocket_message() {
+        let mut out = Vec::new();
+        encode_data(&mut out, Framing::Plain, &text(b"hi"), 1024);
+        assert_eq!(out, b"\x81\x02hi");
+    }
+
+    #[test]
+    fn a_plain_peer_is_told_nothing_of_an_end_of_input() {
+        let mut out = Vec::new();
+        encode_data(&mut out, Framing::Plain, &Data { end: true, payload: b"", ..text(b"") }, 1024);
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters_and_all_but_the_last_piece_say_more() {
+        let mut out = Vec::new();
+        encode_data(&mut out, Framing::Stream, &text("aé".repeat(3).as_bytes()), HEAD_BYTES + 5);
+        // length | kind flags | id 7 | piece
+        let pieces: Vec<(u8, &[u8])> = vec![(4 | 32, "aéa".as_bytes()), (4, "éaé".as_bytes())];
+        let mut expected = Vec::new();
+        for (flags, piece) in pieces {
+            expected.extend_from_slice(&(16 + piece.len() as u32).to_le_bytes());
+            Head::new(Kind::Data, 7).with(Flags::from_bits(flags)).write(&mut expected);
+            expected.extend_from_slice(piece);
+        }
+        assert_eq!(out, expected);
+    }
+}

@@ -1,0 +1,204 @@
+//! The running node: what its connections share.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use whub_core::{
+    Authenticator, Fault, Hub, Identity, Letter, Post as _, SessionId, SessionLimits, StaticTokens, Token,
+};
+use whub_transport::{DirectWriter, TransportCounters};
+
+use crate::config::{self, Config};
+use crate::mailbox::{MailboxPolicy, PeerMailbox, SlowPolicy};
+
+/// What every connection of a node shares.
+pub(crate) struct Node {
+    /// The tables.
+    pub(crate) hub: Arc<Hub>,
+    /// What happened at the listeners.
+    pub(crate) transport: Arc<TransportCounters>,
+    /// The configuration as it is now; replaced whole on reload.
+    config: RwLock<Arc<Config>>,
+    authenticator: RwLock<Arc<dyn Authenticator>>,
+    /// The sessions that are there, so that all of them can be told something.
+    roster: Mutex<HashMap<SessionId, Weak<PeerMailbox>>>,
+    /// Becomes true when the node begins to stop.
+    stopping: watch::Sender<bool>,
+    /// Connections that are under way, for the one who waits until the last has gone.
+    present: watch::Sender<usize>,
+    /// Makes client names unlike those of other runs of this node.
+    run: u64,
+    clients: AtomicU64,
+}
+
+impl Node {
+    pub(crate) fn new(config: Config, name: &str, transport: Arc<TransportCounters>) -> Self {
+        let limits = SessionLimits {
+            frame_bytes: config.limits.frame_bytes,
+            message_bytes: config.limits.message_bytes,
+            calls: config.limits.calls_inflight,
+            subscriptions: config.limits.subscriptions,
+            services: config.limits.services,
+            pairs: config.limits.pairs,
+            call_timeout: config.limits.call_timeout,
+            hello_timeout: config.limits.first_request,
+            ping: config.limits.ping,
+        };
+        let agent = concat!("whub/", env!("CARGO_PKG_VERSION"));
+        Self {
+            hub: Arc::new(Hub::new(name, agent, limits)),
+            transport,
+            authenticator: RwLock::new(authenticator(&config)),
+            config: RwLock::new(Arc::new(config)),
+            roster: Mutex::default(),
+            stopping: watch::Sender::new(false),
+            present: watch::Sender::new(0),
+            // Without randomness names repeat after a restart; nothing rests on them but the reader of a log.
+            run: getrandom::u64().unwrap_or_default(),
+            clients: AtomicU64::new(1),
+        }
+    }
+
+    /// Begins to stop: those who look are told, sessions by a letter.
+    pub(crate) fn stop(&self, grace: Duration) {
+        self.stopping.send_replace(true);
+        let sessions = u32::try_from(self.sessions()).unwrap_or(u32::MAX);
+        let retry = (STAGGER * sessions).clamp(RETRY_MIN, grace.max(RETRY_MIN));
+        let mut linger = Duration::ZERO;
+        self.tell_all(|| {
+            linger = (linger + STAGGER).min(grace / 2);
+            Letter::Drain { grace, linger, retry }
+        });
+    }
+
+    /// Counts a connection for as long as the guard lives.
+    pub(crate) fn presence(self: &Arc<Self>) -> Presence {
+        self.present.send_modify(|present| *present += 1);
+        Presence(Arc::clone(self))
+    }
+
+    /// Changes to 0 when the last connection has gone.
+    pub(crate) fn present(&self) -> watch::Receiver<usize> {
+        self.present.subscribe()
+    }
+
+    /// Whether the node has begun to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Changes to true when the node begins to stop.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// The configuration as it is now.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts what can change while running into force. Sessions whose token is gone are ended.
+    pub(crate) fn reload(&self, config: Config) {
+        *self.authenticator.write().unwrap_or_else(PoisonError::into_inner) = authenticator(&config);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.tell_all(|| Letter::Recheck);
+    }
+
+    /// Who holds this token.
+    ///
+    /// # Errors
+    /// `Unauthorized`.
+    pub(crate) fn authenticate(&self, token: Option<&str>) -> Result<Identity, Fault> {
+        let authenticator = Arc::clone(&self.authenticator.read().unwrap_or_else(PoisonError::into_inner));
+        authenticator.authenticate(token)
+    }
+
+    /// A name for a new client, such as `c-8f3a02d1-17`.
+    pub(crate) fn client_name(&self) -> Box<str> {
+        let number = self.clients.fetch_add(1, Relaxed);
+        format!("c-{:08x}-{number:x}", self.run & 0xffff_ffff).into()
+    }
+
+    /// A mailbox for a new session, on the roster until it is [struck off](Self::strike).
+    pub(crate) fn mailbox(
+        &self,
+        framing: whub_core::Framing,
+        direct: Option<DirectWriter>,
+    ) -> Arc<PeerMailbox> {
+        let config = self.config();
+        let slow = match config.channels.slow {
+            config::SlowPolicy::Drop => SlowPolicy::Drop,
+            config::SlowPolicy::Close => SlowPolicy::Close,
+        };
+        let policy = MailboxPolicy { bytes: config.limits.mailbox_bytes, slow };
+        let mailbox = Arc::new(PeerMailbox::new(Arc::clone(&self.hub), framing, direct, policy));
+        self.roster().insert(mailbox.session(), Arc::downgrade(&mailbox));
+        mailbox
+    }
+
+    /// Takes an ended session off the roster.
+    pub(crate) fn strike(&self, session: SessionId) {
+        self.roster().remove(&session);
+    }
+
+    /// Sessions that are there now, those that have not said `Hello` included.
+    pub(crate) fn sessions(&self) -> usize {
+        self.roster().len()
+    }
+
+    /// Posts a letter to every session.
+    pub(crate) fn tell_all(&self, mut letter: impl FnMut() -> Letter) {
+        // The order in which sessions are told is nobody's business.
+        let mailboxes: Vec<Arc<PeerMailbox>> = self.roster().values().filter_map(Weak::upgrade).collect();
+        for mailbox in mailboxes {
+            // A session that has just ended needs no telling.
+            let _ = mailbox.post(letter());
+        }
+    }
+
+    fn roster(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Weak<PeerMailbox>>> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that is under way.
+#[derive(Debug)]
+pub(crate) struct Presence(Arc<Node>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.present.send_modify(|present| *present -= 1);
+    }
+}
+
+/// When a node stops, its idle sessions are closed one by one at this distance, so that not all of them knock at
+/// the next node at the same instant.
+const STAGGER: Duration = Duration::from_millis(1);
+
+/// Clients of a stopping node come back after this at the earliest.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({})", self.hub.node)
+    }
+}
+
+fn authenticator(config: &Config) -> Arc<dyn Authenticator> {
+    let tokens = config.tokens.iter().map(|token| Token {
+        name: token.name.as_str().into(),
+        secret: token.secret.expose().as_bytes().into(),
+        grants: Arc::new(token.grant.clone()),
+    });
+    let anonymous = config.anonymous();
+    let turned_away = anonymous == whub_core::Grants::none();
+    Arc::new(StaticTokens {
+        tokens: tokens.collect(),
+        anonymous: (!turned_away).then(|| Arc::new(anonymous)),
+    })
+}

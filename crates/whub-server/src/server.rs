@@ -1,0 +1,180 @@
+//! A node from its first listener to its last connection.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::task::JoinSet;
+use whub_core::Peer;
+use whub_transport::{
+    Admission, AdmissionLimits, BindError, Door, Listener, Opened, PeerAddress, Talk, TlsAcceptor,
+    TransportCounters,
+};
+
+use crate::config::Config;
+use crate::connection::{self, Dialect};
+use crate::http;
+use crate::node::Node;
+
+/// A node that listens but has not begun to accept.
+#[derive(Debug)]
+pub struct Server {
+    node: Arc<Node>,
+    door: Door,
+    listeners: Vec<Listener>,
+}
+
+/// A handle on a running node.
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<Node>, Option<TlsAcceptor>);
+
+/// Why a node could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// An address could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The certificate could not be used.
+    #[error("certificate: {0}")]
+    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The folder for the node's files could not be made.
+    #[error("data folder: {0}")]
+    Data(#[source] io::Error),
+}
+
+/// How often certificate files are looked at.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(5);
+
+impl Server {
+    /// Binds every listener of the configuration.
+    ///
+    /// # Errors
+    /// When one of them cannot be had, or the certificate is no good.
+    pub async fn bind(config: Config, node_name: &str) -> Result<Self, StartError> {
+        let counters = Arc::new(TransportCounters::default());
+        let limits = AdmissionLimits {
+            young_connections: config.limits.young_connections,
+            connections_per_address: config.limits.connections_per_address.unwrap_or(0),
+        };
+        let door = Door {
+            tls: tls(&config)?,
+            proxies: Arc::new(config.proxy_protocol.from.clone()),
+            step_within: config.limits.first_request,
+            admission: Admission::new(limits, Arc::clone(&counters)),
+            counters: Arc::clone(&counters),
+        };
+        let mut listeners = Vec::with_capacity(config.listen.len());
+        for address in &config.listen {
+            listeners.push(Listener::bind(address, Arc::clone(&counters)).await?);
+        }
+        let node = Arc::new(Node::new(config, node_name, counters));
+        Ok(Self { node, door, listeners })
+    }
+
+    /// Where clients reach the node, one URL per listener, such as `ws://127.0.0.1:41233`.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        let tls = self.door.tls.is_some();
+        self.listeners.iter().map(|listener| listener.local_addr().url(tls)).collect()
+    }
+
+    /// The SHA-256 fingerprint of the certificate, for clients that pin it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<String> {
+        self.door.tls.as_ref().map(|tls| tls.fingerprint().to_string())
+    }
+
+    /// A handle to reload with.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.node), self.door.tls.clone())
+    }
+
+    /// Serves until `shutdown` resolves, then stops gracefully: no new connections, clients told to go elsewhere,
+    /// calls in flight finished, for at most `limits.drain`.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let mut accepting = JoinSet::new();
+        for listener in self.listeners {
+            accepting.spawn(accept(Arc::clone(&self.node), self.door.clone(), listener));
+        }
+        if let Some(tls) = self.door.tls.clone() {
+            accepting.spawn(tls.watch(CERTIFICATE_CHECK));
+        }
+        shutdown.await;
+        accepting.shutdown().await;
+        drain(&self.node).await;
+    }
+}
+
+impl Handle {
+    /// Puts a new configuration into force, as far as it can change while running. Also re-reads the certificate.
+    pub fn reload(&self, config: Config) {
+        self.0.reload(config);
+        let Some(tls) = &self.1 else { return };
+        if let Err(error) = tls.reload() {
+            tracing::error!("the certificate was not replaced: {error}");
+        }
+    }
+}
+
+fn tls(config: &Config) -> Result<Option<TlsAcceptor>, StartError> {
+    let acceptor = match (&config.tls.cert, &config.tls.key) {
+        (Some(cert), Some(key)) => TlsAcceptor::from_files(cert, key),
+        _ if config.tls.self_signed => TlsAcceptor::self_signed(&config.http.allowed_hosts),
+        _ => return Ok(None),
+    };
+    acceptor.map(Some).map_err(|error| StartError::Certificate(error.into()))
+}
+
+async fn accept(node: Arc<Node>, door: Door, listener: Listener) {
+    loop {
+        let (accepted, young) = door.next(&listener).await;
+        let (node, door) = (Arc::clone(&node), door.clone());
+        tokio::spawn(async move {
+            let peer = accepted.peer.clone();
+            match door.open(accepted, young).await {
+                Ok(opened) => greet(node, opened).await,
+                Err(refusal) => tracing::debug!(%peer, "turned away: {refusal}"),
+            }
+        });
+    }
+}
+
+async fn greet(node: Arc<Node>, opened: Opened) {
+    match opened.talk {
+        // Each conversation gets a task of its own size: what the door needed is freed.
+        Talk::Http => drop(tokio::spawn(http::serve(node, opened))),
+        Talk::Own => drop(tokio::spawn(speak(node, opened))),
+    }
+}
+
+/// The whub protocol on a stream of bytes.
+async fn speak(node: Arc<Node>, opened: Opened) {
+    let Opened { stream, peer, young, seat, .. } = opened;
+    // The session's own deadline for Hello takes over.
+    young.proved();
+    let peer = Peer { client: node.client_name(), address: address(&peer), token: None };
+    connection::run_session(node, stream, Vec::new(), Dialect::Stream, None, peer).await;
+    drop(seat);
+}
+
+/// A peer's address as clients and logs see it.
+pub(crate) fn address(peer: &PeerAddress) -> Box<str> {
+    peer.to_string().into()
+}
+
+/// Waits until every session has ended, at most as long as calls in flight may take.
+async fn drain(node: &Node) {
+    let grace = node.config().limits.drain;
+    node.stop(grace);
+    let mut present = node.present();
+    if tokio::time::timeout(grace, present.wait_for(|present| *present == 0)).await.is_err() {
+        tracing::warn!(sessions = node.sessions(), "the time for draining is over; closing what is left");
+        node.tell_all(|| whub_core::Letter::Kick(whub_core::Fault::draining()));
+        let _ = tokio::time::timeout(LAST_WORDS, present.wait_for(|present| *present == 0)).await;
+    }
+}
+
+/// How long a kicked session may take to say why.
+const LAST_WORDS: Duration = Duration::from_millis(500);
