@@ -60,10 +60,11 @@ impl Inflater {
             reserve(out, input.len(), limit);
             let (taken, given) = (stream.total_in(), stream.total_out());
             let status = stream.decompress_vec(input, out, FlushDecompress::None);
-            let status = status.map_err(|_| Violation::Deflate)?;
+            // First of all, so that the verdict does not depend on how the bytes were cut.
             if out.len() > limit {
                 return Err(Violation::TooBig { limit });
             }
+            let status = status.map_err(|_| Violation::Deflate)?;
             let idle = stream.total_in() == taken && stream.total_out() == given;
             input = &input[(stream.total_in() - taken) as usize..];
             let ended = status == Status::StreamEnd;
