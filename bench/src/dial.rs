@@ -92,6 +92,12 @@ impl Line {
         }
     }
 
+    /// Waits for a message of these bytes; others before it are passed over.
+    pub(crate) fn receive_until(&mut self, expected: &[u8]) -> Result<(), Fault> {
+        while self.receive()? != expected {}
+        Ok(())
+    }
+
     /// The socket and what was read beyond the preparation.
     pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.early)

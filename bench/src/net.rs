@@ -60,7 +60,8 @@ impl Outbox {
         &mut self.queues[conn]
     }
 
-    fn add(&mut self) {
+    /// Room for one more connection.
+    pub(crate) fn add(&mut self) {
         self.queues.push(Vec::new());
         self.marked.push(false);
     }

@@ -1,6 +1,7 @@
 //! One cell on one server: open the connections, then let the load run.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cell::{Contestant, Shape};
@@ -19,6 +20,9 @@ use crate::wire::whub::{Provider, Whub, WhubCalls};
 use crate::wire::{mqtt, nats, whub};
 
 const SMALL: usize = 128;
+/// What a half of a pair is told.
+const WAITING: &[u8] = b"/status:waiting";
+const CONNECTED: &[u8] = b"/status:connected";
 
 /// Runs the cell for `span` and returns what was measured.
 pub(crate) fn play(
@@ -60,9 +64,7 @@ pub(crate) fn play(
             let lines = (0..conns).map(|_| Line::tcp(server.addr));
             drive(lines.chain(behind.then(|| whub::http_provider(server.addr))), &mut requests, server, span)
         }
-        Shape::IdlePairs => {
-            memory(&server.pids()?, |n| Line::websocket(server.addr, &format!("/pair/idle-{n}"), None))
-        }
+        Shape::IdlePairs => memory(&server.pids()?, |n| waiting_half(server.addr, n)),
         Shape::IdleJson => memory(&server.pids()?, |n| whub::json_subscriber(server.addr, n)),
         Shape::Storm => upgrades(server),
     }
@@ -83,11 +85,30 @@ fn drive(
     measure(&mut net, load, &server.pids()?, span)
 }
 
-/// Both halves of each pair, one after the other. Ids are new in every run, lest an old half still waits.
-fn halves(addr: SocketAddr, what: &str, pairs: usize) -> impl Iterator<Item = Result<Line, Fault>> {
-    let run = Instant::now();
-    let run = format!("{what}-{}-{:?}", std::process::id(), run).replace(|c: char| !c.is_alphanumeric(), "-");
-    (0..2 * pairs).map(move |half| Line::websocket(addr, &format!("/pair/{run}-{}", half / 2), None))
+/// Both halves of each pair, one after the other, once they have met. Ids are new in every run, lest an old half
+/// still waits.
+fn halves(addr: SocketAddr, what: &'static str, pairs: usize) -> impl Iterator<Item = Result<Line, Fault>> {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let meet = move |pair| {
+        let path = format!("/pair/{what}-{run}-{pair}");
+        let (mut first, mut second) =
+            (Line::websocket(addr, &path, None)?, Line::websocket(addr, &path, None)?);
+        for half in [&mut first, &mut second] {
+            half.receive_until(CONNECTED)?;
+        }
+        Ok([first, second])
+    };
+    (0..pairs).flat_map(move |pair| match meet(pair) {
+        Ok(halves) => halves.map(Ok).into_iter().collect::<Vec<_>>(),
+        Err(fault) => vec![Err(fault)],
+    })
+}
+
+fn waiting_half(addr: SocketAddr, nth: usize) -> Result<Line, Fault> {
+    let mut half = Line::websocket(addr, &format!("/pair/idle-{nth}"), None)?;
+    half.receive_until(WAITING)?;
+    Ok(half)
 }
 
 fn fanout(

@@ -153,7 +153,7 @@ fn each(
     let by_kind = |body: &[u8]| {
         let frame = Frame::parse(body)?;
         if frame.head.kind == Kind::Ping {
-            let pong = Head { kind: Kind::Pong, ..frame.head };
+            let pong = Head::new(Kind::Pong, frame.head.id);
             let body = [&pong.to_bytes()[..], frame.payload].concat();
             replies.extend(crate::template::masked_frame(BINARY, &body));
             return Ok(());
@@ -272,5 +272,61 @@ impl Provider {
     /// Appends the response to request `id`.
     pub(crate) fn respond(&self, out: &mut Vec<u8>, id: u64, stamp: Stamp) {
         self.response.append_with_id(out, id, stamp);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use whub_proto::{Code, Failure, Via};
+
+    /// A frame as a hub sends it, in an unmasked WebSocket message.
+    fn from_hub(body: &Body<'_>, id: u64, payload: &[u8]) -> Vec<u8> {
+        let via = Via { client: "c1", ..Via::default() };
+        let mut frame = Vec::new();
+        let head = Head::new(body.kind(), id);
+        Writer::new().frame(&mut frame, head, Some(&via), body, payload).expect("small");
+        let mut message = vec![0x82, 126];
+        message.extend((frame.len() as u16).to_be_bytes());
+        message.extend(frame);
+        message
+    }
+
+    fn outbox() -> Outbox {
+        let mut out = Outbox::default();
+        out.add();
+        out
+    }
+
+    #[test]
+    fn a_delivery_is_the_payload_behind_via_and_envelope() {
+        let publish = Publish { channel: CHANNEL, ..Publish::default() };
+        let bytes = from_hub(&Body::Message(publish), 0, &[7; 128]);
+        let mut seen = Vec::new();
+        let mut take = |payload: &[u8]| {
+            seen.push(payload.to_vec());
+            Ok(())
+        };
+        let used = Whub.deliveries(0, &bytes, &mut take, &mut outbox()).expect("valid");
+        assert_eq!((used, seen), (bytes.len(), vec![vec![7; 128]]));
+    }
+
+    #[test]
+    fn an_error_of_the_hub_is_a_fault_with_its_words() {
+        let failure = Failure { code: Code::NotFound, slug: "service.not_found", ..Failure::default() };
+        let bytes = from_hub(&Body::Error(failure), 1, &[]);
+        let fault = Whub.deliveries(0, &bytes, &mut |_| Ok(()), &mut outbox()).expect_err("an error");
+        assert!(fault.to_string().contains("service.not_found"), "{fault}");
+    }
+
+    #[test]
+    fn a_ping_of_the_hub_is_answered() {
+        let mut out = outbox();
+        let ping = from_hub(&Body::Ping, 0, b"now?");
+        let used = Whub.deliveries(0, &ping, &mut |_| Ok(()), &mut out).expect("valid");
+        assert_eq!(used, ping.len());
+        let pong = Head::new(Kind::Pong, 0).to_bytes();
+        let pong = [&pong[..], b"now?"].concat();
+        assert_eq!(*out.queue(0), crate::template::masked_frame(BINARY, &pong));
     }
 }
