@@ -31,10 +31,6 @@ struct Segment {
 const SLICES_MAX: usize = 64;
 
 impl Backlog {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.segments.is_empty()
-    }
-
     /// Bytes that wait.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
@@ -92,11 +88,6 @@ impl Backlog {
         (slices, count)
     }
 
-    /// The first bytes that may be written now.
-    pub(crate) fn first(&self) -> Option<&[u8]> {
-        (self.sendable() > 0).then(|| &self.segments[0].bytes[self.written..])
-    }
-
     /// The socket took this many bytes. Returns how many published messages that completed.
     pub(crate) fn advance(&mut self, mut count: usize) -> u64 {
         self.bytes -= count;
@@ -133,7 +124,7 @@ mod tests {
 
     fn content(backlog: &Backlog) -> Vec<u8> {
         let (slices, count) = backlog.slices();
-        slices[..count].concat()
+        slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect()
     }
 
     #[test]
@@ -157,7 +148,7 @@ mod tests {
         backlog.push(Bytes::from_static(b"others"), 1);
         assert_eq!(content(&backlog), b"before ");
         assert_eq!(backlog.advance(7), 0);
-        assert_eq!(backlog.first(), None);
+        assert_eq!(content(&backlog), b"");
         backlog.push_own(Bytes::from_static(b"own "));
         assert_eq!(content(&backlog), b"own others");
         assert_eq!(backlog.advance(10), 1);
