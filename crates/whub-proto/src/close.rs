@@ -3,6 +3,8 @@
 //! Faults of WebSocket itself use the codes of RFC 6455 section 7.4.1; the hub's own are 4000 + [`Code`].
 //! A client needs only the ranges: 4400–4499 stay away, 4500–4599 come back with back-off, 4600–4699 by the table.
 
+use std::fmt;
+
 use crate::{Code, code::Retry};
 
 /// Whether a client connects again after its connection was closed.
@@ -27,6 +29,17 @@ pub fn advice(ws_code: u16) -> Reconnect {
         3003 => Reconnect::Never,
         4400..=4999 => own(Code::from(ws_code - 4000)),
         _ => Reconnect::Backoff,
+    }
+}
+
+impl fmt::Display for Reconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Never => "never",
+            Self::WithNewToken => "with a new token",
+            Self::AtOnce => "at once",
+            Self::Backoff => "with back-off",
+        })
     }
 }
 
