@@ -11,7 +11,8 @@ const MESSAGE_BYTES_MIN: usize = 64;
 
 /// The outgoing half of permessage-deflate (RFC 7692 section 7.2.1).
 ///
-/// About 300 KiB while a message is compressed; between messages nothing, unless this side keeps its context.
+/// 260 KiB with a window of 12 bits, 370 KiB with 15, while a message is compressed; between messages nothing, unless
+/// this side keeps its context.
 pub struct Deflater {
     stream: Option<Compress>,
     window_bits: u8,

@@ -14,7 +14,7 @@ const SPACE_BYTES_MIN: usize = 512;
 
 /// The incoming half of permessage-deflate (RFC 7692 section 7.2.2).
 ///
-/// About 48 KiB while a compressed message is open; between messages nothing, unless the peer keeps its context.
+/// 47 KiB while a compressed message is open; between messages nothing, unless the peer keeps its context.
 /// A message that stops within a block is told as damage only where the peer keeps none: a stream that goes on
 /// cannot be asked whether it is between blocks, and the damage shows with the next message.
 pub struct Inflater {
