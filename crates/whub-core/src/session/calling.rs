@@ -37,7 +37,7 @@ impl ClientSession {
 
     fn place(&self, now: Now, frame: &Frame<'_>, request: &Request<'_>) -> Result<PlacedCall, Fault> {
         let path = ServicePath::parse(request.path)
-            .map_err(|error| Fault::fatal(Code::BadRequest, "request.path", error.to_string()))?;
+            .map_err(|error| Fault::fatal(error.code(), "request.path", error.to_string()))?;
         let Some(identity) = self.identity() else { return Err(not_open()) };
         identity.grants.may_call(&path)?;
         if self.is_draining() {

@@ -49,7 +49,7 @@ impl ClientSession {
 
     fn check_join(&self, join: &Join<'_>) -> Result<PairId, Fault> {
         let pair = PairId::parse(join.room)
-            .map_err(|error| Fault::fatal(Code::BadRequest, "join.room", error.to_string()))?;
+            .map_err(|error| Fault::fatal(error.code(), "join.room", error.to_string()))?;
         if join.mode != RoomMode::Pair {
             let reason = "this hub has pairs but no rooms yet: join with mode pair";
             return Err(Fault::fatal(Code::Unsupported, "join.rooms_unsupported", reason));

@@ -27,7 +27,7 @@ impl ClientSession {
 
     fn register(&mut self, register: &Register<'_>) -> Result<(), Fault> {
         let pattern = Pattern::parse(register.path)
-            .map_err(|error| Fault::fatal(Code::BadRequest, "register.path", error.to_string()))?;
+            .map_err(|error| Fault::fatal(error.code(), "register.path", error.to_string()))?;
         let Some(identity) = self.identity() else { return Ok(()) };
         identity.grants.may_provide(&pattern)?;
         if self.is_draining() {

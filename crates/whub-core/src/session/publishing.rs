@@ -63,7 +63,7 @@ impl ClientSession {
 
     fn issue(&self, now: Now, frame: &Frame<'_>, publish: &Publish<'_>) -> Result<Issue, Fault> {
         let channel = Channel::parse(publish.channel)
-            .map_err(|error| Fault::fatal(Code::BadRequest, "publish.channel", error.to_string()))?;
+            .map_err(|error| Fault::fatal(error.code(), "publish.channel", error.to_string()))?;
         let Some(identity) = self.identity() else { return Err(super::calling::not_open()) };
         identity.grants.may_publish(&channel)?;
         if publish.retain || publish.check_offset {
@@ -95,7 +95,7 @@ impl ClientSession {
 
     fn check_subscribe(&self, subscribe: &Subscribe<'_>) -> Result<Filter, Fault> {
         let filter = Filter::parse(subscribe.filter)
-            .map_err(|error| Fault::fatal(Code::BadRequest, "subscribe.filter", error.to_string()))?;
+            .map_err(|error| Fault::fatal(error.code(), "subscribe.filter", error.to_string()))?;
         let Some(identity) = self.identity() else { return Err(super::calling::not_open()) };
         identity.grants.may_subscribe(&filter)?;
         if !subscribe.group.is_empty() || subscribe.recover || subscribe.last != 0 {

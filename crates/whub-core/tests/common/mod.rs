@@ -1,0 +1,320 @@
+//! Sessions in a test: mailboxes are vectors, the clock is made up, and every dialogue is a list of frames.
+
+// Each test file uses a part of this, and a failed unwrap is a failed test.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use whub_core::{
+    ClientSession, Fate, Framing, Grants, Handled, Hub, Identity, Letter, Mailbox, Now, Output, Packet,
+    Parcel, Peer, Post, Publication, Sent, SessionId, SessionLimits, Undelivered,
+};
+use whub_proto::{Body, Flags, Frame, Hello, Origin};
+
+/// A hub, and the time there.
+pub(crate) struct World {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) now: Now,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with_limits(SessionLimits::default())
+    }
+
+    // Where the made-up clock starts is the one thing that is asked.
+    #[allow(clippy::disallowed_methods)]
+    pub(crate) fn with_limits(limits: SessionLimits) -> Self {
+        let hub = Arc::new(Hub::new("n1", "whub/test", limits));
+        Self { hub, now: Now { at: Instant::now(), unix_ms: 1_700_000_000_000 } }
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now.at += time;
+        self.now.unix_ms += u64::try_from(time.as_millis()).unwrap();
+    }
+
+    /// A client that was welcomed and may do everything.
+    pub(crate) fn client(&self) -> Client {
+        let mut client = self.stranger();
+        client.says(self.now, 0, &Body::Hello(Hello::default()));
+        assert_eq!(client.hears(), ["welcome"]);
+        client
+    }
+
+    /// A client that has not said Hello.
+    pub(crate) fn stranger(&self) -> Client {
+        let inbox = Arc::new(Inbox::new(self.hub.next_session()));
+        let mailbox = Mailbox::new(Arc::clone(&inbox) as Arc<dyn Post>);
+        let peer = Peer { client: "c-1".into(), address: "192.0.2.1:9".into(), token: None };
+        let session = ClientSession::new(Arc::clone(&self.hub), mailbox.clone(), peer, self.now.at);
+        let identity = Identity { user: None, grants: Arc::new(Grants::all()) };
+        Client { session, inbox, mailbox, identity: Ok(identity), closed: None, heard: VecDeque::new() }
+    }
+}
+
+/// One client: its session, its mailbox, and what reached its peer.
+pub(crate) struct Client {
+    pub(crate) session: ClientSession,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) identity: Result<Identity, whub_core::Fault>,
+    pub(crate) closed: Option<whub_core::Fault>,
+    heard: VecDeque<Vec<u8>>,
+}
+
+impl Client {
+    /// The peer sends a frame without payload.
+    pub(crate) fn says(&mut self, now: Now, id: u64, body: &Body<'_>) {
+        self.sends(now, id, Flags::NONE, body, b"");
+    }
+
+    /// The peer sends a frame.
+    pub(crate) fn sends(&mut self, now: Now, id: u64, flags: Flags, body: &Body<'_>, payload: &[u8]) {
+        let bytes = frame(id, flags, body, payload);
+        let frame = Frame::parse(&bytes, 1 << 20, Origin::Client).unwrap();
+        match self.session.handle_frame(now, &frame) {
+            Handled::Done => {}
+            Handled::Relay { partner, text, end, payload } => {
+                partner.mailbox.send(Parcel::Data { seat: partner.seat, text, end, payload: &payload });
+            }
+        }
+        self.turn(now);
+    }
+
+    /// The driver's loop: letters, then what there is to do.
+    pub(crate) fn turn(&mut self, now: Now) {
+        self.drain(now);
+        while let Some(letter) = self.inbox.next_letter() {
+            self.session.handle_letter(now, letter);
+            self.drain(now);
+        }
+    }
+
+    /// Time has come to somebody.
+    pub(crate) fn wakes(&mut self, now: Now) {
+        self.session.handle_timeout(now.at);
+        self.turn(now);
+    }
+
+    /// The connection ends.
+    pub(crate) fn vanishes(&mut self, now: Now) {
+        self.inbox.close();
+        self.session.handle_lost();
+        self.turn(now);
+    }
+
+    /// What reached the peer since the last look, one line per frame.
+    pub(crate) fn hears(&mut self) -> Vec<String> {
+        self.collect();
+        self.heard.drain(..).map(|bytes| line(&bytes)).collect()
+    }
+
+    fn drain(&mut self, now: Now) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Frame { id, packet } => self.inbox.own(id, &packet),
+                Output::Authenticate { .. } => self.session.handle_identity(now, self.identity.clone()),
+                Output::Publish(issue) => {
+                    let publication = Alone { issue: &issue, packets: [issue.packet.clone()] };
+                    for subscriber in &issue.audience.subscribers {
+                        if !(subscriber.no_echo && subscriber.mailbox == self.mailbox) {
+                            subscriber.mailbox.publish(&publication);
+                        }
+                    }
+                }
+                Output::Await(_) => {}
+                Output::Ping => self.inbox.note("(ping)"),
+                Output::Close(fault) => self.closed = Some(fault),
+            }
+        }
+        self.inbox.release();
+    }
+
+    /// Lets go what the mailbox held back, for a driver that has nothing of its own to send.
+    pub(crate) fn turn_held(&self) {
+        self.inbox.release();
+    }
+
+    fn collect(&mut self) {
+        self.heard.extend(self.inbox.state.lock().unwrap().frames.drain(..));
+    }
+}
+
+struct Alone<'a> {
+    issue: &'a whub_core::Issue,
+    packets: [Packet; 1],
+}
+
+impl Publication for Alone<'_> {
+    fn framed(&self, _: Framing) -> bytes::Bytes {
+        self.packets[0].bytes().clone()
+    }
+
+    fn packets(&self) -> &[Packet] {
+        &self.packets
+    }
+
+    fn channel(&self) -> &str {
+        &self.issue.audience.channel
+    }
+}
+
+/// A mailbox that is a vector.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    session: SessionId,
+    pub(crate) state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) letters: VecDeque<Letter>,
+    pub(crate) frames: Vec<Vec<u8>>,
+    held: Option<Vec<Vec<u8>>>,
+    pub(crate) full: bool,
+    pub(crate) closed: bool,
+}
+
+impl Inbox {
+    fn new(session: SessionId) -> Self {
+        Self { session, state: Mutex::default() }
+    }
+
+    fn next_letter(&self) -> Option<Letter> {
+        self.state.lock().unwrap().letters.pop_front()
+    }
+
+    fn own(&self, id: u64, packet: &Packet) {
+        self.state.lock().unwrap().frames.push(with_id(id, packet));
+    }
+
+    fn note(&self, text: &str) {
+        self.state.lock().unwrap().frames.push(text.into());
+    }
+
+    fn release(&self) {
+        let mut state = self.state.lock().unwrap();
+        let held = state.held.take().unwrap_or_default();
+        state.frames.extend(held);
+    }
+
+    pub(crate) fn close(&self) {
+        self.state.lock().unwrap().closed = true;
+    }
+
+    fn push(&self, bytes: Vec<u8>) -> Sent {
+        let mut state = self.state.lock().unwrap();
+        if state.closed {
+            return Sent::Gone;
+        }
+        match &mut state.held {
+            Some(held) => held.push(bytes),
+            None => state.frames.push(bytes),
+        }
+        Sent::Room
+    }
+}
+
+impl Post for Inbox {
+    fn session(&self) -> SessionId {
+        self.session
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Binary
+    }
+
+    fn post(&self, letter: Letter) -> Result<(), Undelivered> {
+        let mut state = self.state.lock().unwrap();
+        if state.closed {
+            return Err(Undelivered::Gone(letter));
+        }
+        if state.full && matches!(letter, Letter::Call(_)) {
+            return Err(Undelivered::Full(letter));
+        }
+        state.letters.push_back(letter);
+        Ok(())
+    }
+
+    fn send(&self, parcel: Parcel<'_>) -> Sent {
+        match parcel {
+            Parcel::Data { seat, text, end, payload } => {
+                let flags = Flags::NONE.with_if(text, Flags::TEXT).with_if(end, Flags::END);
+                self.push(frame(seat, flags, &Body::Data(whub_proto::Data::default()), payload))
+            }
+            Parcel::Packet { id, packet } => self.push(with_id(id, packet)),
+            Parcel::Framed { bytes, .. } => self.push(bytes.to_vec()),
+        }
+    }
+
+    fn hold(&self) {
+        self.state.lock().unwrap().held.get_or_insert_default();
+    }
+
+    fn poll_room(&self, _: &Waker) -> bool {
+        true
+    }
+
+    fn publish(&self, publication: &dyn Publication) -> Fate {
+        match self.push(publication.framed(Framing::Binary).to_vec()) {
+            Sent::Room | Sent::Wait => Fate::Delivered,
+            Sent::Gone => Fate::DroppedGone,
+        }
+    }
+}
+
+pub(crate) fn frame(id: u64, flags: Flags, body: &Body<'_>, payload: &[u8]) -> Vec<u8> {
+    with_id(id, &Packet::build_with(body, flags, None, payload))
+}
+
+fn with_id(id: u64, packet: &Packet) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    packet.head(id).write(&mut bytes);
+    bytes.extend_from_slice(packet.rest());
+    bytes
+}
+
+/// A frame as a line: kind, id, flags, what matters of its body, payload.
+fn line(bytes: &[u8]) -> String {
+    let Ok(frame) = Frame::parse(bytes, usize::MAX, Origin::Hub) else {
+        return String::from_utf8_lossy(bytes).into_owned();
+    };
+    let mut line = frame.head.kind.name().unwrap_or("unknown").to_owned();
+    if frame.head.id != 0 {
+        line += &format!(" #{}", frame.head.id);
+    }
+    for (flag, name) in Flags::NAMED {
+        if frame.head.flags.contains(flag) {
+            line += &format!(" {name}");
+        }
+    }
+    line += &detail(&frame);
+    if !frame.payload.is_empty() {
+        line += &format!(" '{}'", String::from_utf8_lossy(frame.payload));
+    }
+    line
+}
+
+#[allow(clippy::wildcard_enum_match_arm)] // A line shows what the dialogues look at.
+fn detail(frame: &Frame<'_>) -> String {
+    match frame.body {
+        Body::Error(error) => format!(" {} {} retry {}", u16::from(error.code), error.slug, error.retry_ms),
+        Body::Request(request) => {
+            let via = frame.via.unwrap_or_default();
+            format!(" {} by {} for {}ms as {}", request.path, via.client, via.timeout_ms, via.path)
+        }
+        Body::Response(response) => format!(" {}", response.status),
+        Body::Cancel(cancel) => format!(" {}", u16::from(cancel.code)),
+        Body::Credit(credit) => format!(" {}", credit.bytes),
+        Body::Message(message) => format!(" {}", message.channel),
+        Body::Ok(ok) if ok.count > 0 => format!(" {}", ok.count),
+        Body::RoomEvent(event) if event.initiator => format!(" {:?} {} initiator", event.what, event.room),
+        Body::RoomEvent(event) => format!(" {:?} {}", event.what, event.room),
+        Body::Drain(drain) => format!(" grace {} retry {}", drain.grace_ms, drain.retry_ms),
+        _ => String::new(),
+    }
+}
