@@ -1,5 +1,7 @@
 //! Pairs: one partner each, whatever the order of arrivals and departures.
 
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
+
 mod common;
 
 use std::collections::HashSet;
