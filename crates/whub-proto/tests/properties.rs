@@ -211,7 +211,7 @@ fn rank(pattern: &Pattern) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_trie_finds_the_best_of_the_matching_patterns(patterns in vec(pattern(), 0..12)) {

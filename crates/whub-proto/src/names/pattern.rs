@@ -62,14 +62,15 @@ impl Pattern {
 
     /// Whether every path of `other` belongs to this pattern too.
     pub fn covers(&self, other: &Self) -> bool {
-        use Segment::{Literal, Param, Rest};
-        let mut theirs = other.segments.iter();
-        for ours in self.segments.iter() {
+        // No path begins with an empty segment, so `/*rest` alone means `/:x/*rest`.
+        let alone = matches!(&*other.segments, [Segment::Rest(_)]);
+        let mut theirs = alone.then_some(Key::One).into_iter().chain(other.keys());
+        for ours in self.keys() {
             match (ours, theirs.next()) {
-                (Rest(_), _) => return true,
-                (Literal(a), Some(Literal(b))) if a == b => {}
-                (Param(_), Some(Literal(_) | Param(_))) => {}
-                (Literal(_) | Param(_), _) => return false,
+                (Key::Rest, _) => return true,
+                (Key::Literal(a), Some(Key::Literal(b))) if a == b => {}
+                (Key::One, Some(Key::Literal(_) | Key::One)) => {}
+                (Key::Literal(_) | Key::One, _) => return false,
             }
         }
         theirs.next().is_none()
@@ -282,6 +283,8 @@ mod tests {
             ("/a/:x", "/a/*r", false),
             ("/a", "/a/*r", false),
             ("/a", "/b", false),
+            ("/:x/*r", "/*r", true),
+            ("/:x/:y/*r", "/*r", false),
         ] {
             assert_eq!(pattern(a).covers(&pattern(b)), covers, "{a} covers {b}");
         }
