@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::task::JoinSet;
-use whub_core::Peer;
+use whub_core::{Hub, Peer};
 use whub_transport::{
     Admission, AdmissionLimits, BindError, Door, Listener, Opened, PeerAddress, Talk, TlsAcceptor,
     TransportCounters,
@@ -25,7 +25,7 @@ pub struct Server {
     listeners: Vec<Listener>,
 }
 
-/// A handle on a running node.
+/// A handle on a node, running or not.
 #[derive(Debug, Clone)]
 pub struct Handle(Arc<Node>, Option<TlsAcceptor>);
 
@@ -108,6 +108,12 @@ impl Server {
 }
 
 impl Handle {
+    /// The node's tables and counters.
+    #[must_use]
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.0.hub
+    }
+
     /// Puts a new configuration into force, as far as it can change while running. Also re-reads the certificate.
     pub fn reload(&self, config: Config) {
         self.0.reload(config);
