@@ -157,3 +157,21 @@ fn enumerations_have_the_numbers_and_names_of_the_schema() {
         }
     }
 }
+
+#[test]
+fn the_documentation_has_every_table_and_field() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/protocol.md");
+    let page = std::fs::read_to_string(path).expect("docs/protocol.md");
+    for table in tables() {
+        let title = format!("#### `{}`\n", short(table.name()));
+        let (_, section) = page.split_once(&title).unwrap_or_else(|| panic!("no section {title}"));
+        let section = section.split("\n#").next().unwrap_or_default();
+        for field in table.fields() {
+            let row = format!("| `{}` |", field.name());
+            assert!(section.contains(&row), "{}: `{}` is not documented", table.name(), field.name());
+        }
+    }
+    for &kind in Kind::ALL.iter().filter(|kind| !kind.is_link()) {
+        assert!(page.contains(&format!("`{kind}`")), "{kind} is not documented");
+    }
+}
