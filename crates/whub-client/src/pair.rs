@@ -1,0 +1,311 @@
+//! Pairs: two peers that know the same id and reach each other through the hub.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use whub_proto::names::PairId;
+
+use crate::client::{BoxFuture, Client};
+use crate::command::{Command, Release, Seat, Utterance};
+use crate::error::Error;
+use crate::key::Key;
+use crate::queue::Queue;
+
+/// Bytes of received messages that wait in a pair before the client stops reading its connection: 1 MiB.
+pub(crate) const QUEUE_BYTES_MAX: usize = 1 << 20;
+/// Longest message, either way: 16 MiB. Messages above the connection's frame limit travel in several frames.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// A seat about to be taken: set what it needs, then await it.
+#[derive(Debug)]
+#[must_use = "no seat is taken before it is awaited"]
+pub struct Join {
+    client: Client,
+    id: String,
+    secret: String,
+    wait_partner: bool,
+    timeout: Option<Duration>,
+}
+
+impl Join {
+    pub(crate) fn new(client: Client, id: String) -> Self {
+        Self { client, id, secret: String::new(), wait_partner: true, timeout: None }
+    }
+
+    /// The password that both halves must know, where the hub has such.
+    pub fn secret(mut self, secret: impl Into<String>) -> Self {
+        self.secret = secret.into();
+        self
+    }
+
+    /// Whether to wait for the partner (the default), or only for the seat; [`PairEvent::Ready`] then tells of the
+    /// partner.
+    pub fn wait_partner(mut self, wait: bool) -> Self {
+        self.wait_partner = wait;
+        self
+    }
+
+    /// How long to wait. Default: as long as the partner takes, or that of the client without waiting for it.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    async fn send(self) -> Result<Pair, Error> {
+        let pair = PairId::parse(&self.id)?;
+        let key = self.client.next_key();
+        let inner = Arc::new(Inner {
+            key,
+            client: self.client.clone(),
+            events: Arc::new(Queue::default()),
+            together: Arc::new(AtomicBool::new(false)),
+        });
+        let (done, outcome) = oneshot::channel();
+        let seat = Seat {
+            key,
+            pair,
+            secret: self.secret,
+            wait: self.wait_partner,
+            events: Arc::clone(&inner.events),
+            together: Arc::clone(&inner.together),
+            taken_on: None,
+            ended: false,
+            partial: Vec::new(),
+            done: Some(done),
+        };
+        let command = Command::Join(Box::new(seat));
+        let patience = if self.wait_partner { None } else { Some(self.client.timeout()) };
+        match self.timeout.or(patience) {
+            Some(timeout) => self.client.ask(timeout, command, outcome).await?,
+            None => self.client.ask_patiently(command, outcome).await?,
+        }
+        Ok(Pair { sender: PairSender(Arc::clone(&inner)), receiver: PairReceiver(inner) })
+    }
+}
+
+impl IntoFuture for Join {
+    type Output = Result<Pair, Error>;
+    type IntoFuture = BoxFuture<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+/// What happens in a pair.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PairEvent {
+    /// The partner said something.
+    Message(PairMessage),
+    /// Nobody is there yet, or any more; messages cannot be sent.
+    Waiting,
+    /// The partner is there.
+    Ready {
+        /// This side waited and may begin.
+        initiator: bool,
+    },
+    /// The partner has said its last, and can still be sent to.
+    Finished,
+    /// The partner left.
+    Left {
+        /// What the hub says about it; often empty.
+        reason: String,
+    },
+    /// The connection to the hub was lost; the seat is taken again when it is back. What was on its way is gone.
+    Interrupted,
+}
+
+/// A message of a pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairMessage {
+    bytes: Bytes,
+    is_text: bool,
+}
+
+impl PairMessage {
+    pub(crate) fn new(bytes: Bytes, is_text: bool) -> Self {
+        Self { bytes, is_text }
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    /// Whether the partner sent it as text.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        self.is_text
+    }
+
+    /// Its text.
+    ///
+    /// # Errors
+    /// When it is not UTF-8.
+    pub fn text(&self) -> Result<&str, Error> {
+        std::str::from_utf8(&self.bytes)
+            .map_err(|error| Error::invalid("the message is not UTF-8").with_source(error))
+    }
+}
+
+/// One half of a pair. Dropping it, or the last part of it after [`Pair::split`], leaves the seat.
+#[derive(Debug)]
+pub struct Pair {
+    sender: PairSender,
+    receiver: PairReceiver,
+}
+
+impl Pair {
+    /// What happens next; `None` when the seat is lost for good ([`Pair::error`] says why).
+    pub async fn next(&mut self) -> Option<PairEvent> {
+        self.receiver.next().await
+    }
+
+    /// As [`PairSender::send`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send(&self, text: impl Into<String>) -> Result<(), Error> {
+        self.sender.send(text).await
+    }
+
+    /// As [`PairSender::send_bytes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send_bytes(&self, bytes: impl Into<Bytes>) -> Result<(), Error> {
+        self.sender.send_bytes(bytes).await
+    }
+
+    /// As [`PairSender::finish`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn finish(&self) -> Result<(), Error> {
+        self.sender.finish().await
+    }
+
+    /// Whether the partner is there now.
+    #[must_use]
+    pub fn is_together(&self) -> bool {
+        self.sender.0.together.load(Relaxed)
+    }
+
+    /// Why the seat was lost, if by an error.
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        self.receiver.error()
+    }
+
+    /// Leaves the seat and waits until the hub has agreed.
+    ///
+    /// # Errors
+    /// When the connection is lost meanwhile; the seat is left all the same.
+    pub async fn leave(self) -> Result<(), Error> {
+        let (done, outcome) = oneshot::channel();
+        let inner = &self.sender.0;
+        let command = Command::Leave { key: inner.key, done };
+        inner.client.ask(inner.client.timeout(), command, outcome).await
+    }
+
+    /// Separates sending from receiving, for two tasks.
+    #[must_use]
+    pub fn split(self) -> (PairSender, PairReceiver) {
+        (self.sender, self.receiver)
+    }
+}
+
+/// The half of a seat that sends. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PairSender(Arc<Inner>);
+
+impl PairSender {
+    /// Sends a text message of at most 16 MiB; done when it was written to the connection.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) while nobody is there.
+    pub async fn send(&self, text: impl Into<String>) -> Result<(), Error> {
+        self.say(Some(Utterance { payload: text.into().into(), text: true }), false).await
+    }
+
+    /// Sends a binary message of at most 16 MiB; done when it was written to the connection.
+    ///
+    /// # Errors
+    /// As [`PairSender::send`].
+    pub async fn send_bytes(&self, bytes: impl Into<Bytes>) -> Result<(), Error> {
+        self.say(Some(Utterance { payload: bytes.into(), text: false }), false).await
+    }
+
+    /// Says that nothing follows; the partner can still send. A partner that comes later is told too.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn finish(&self) -> Result<(), Error> {
+        self.say(None, true).await
+    }
+
+    async fn say(&self, message: Option<Utterance>, ended: bool) -> Result<(), Error> {
+        if let Some(message) = &message {
+            if message.payload.len() > MESSAGE_BYTES_MAX {
+                return Err(Error::too_large(format!(
+                    "a message of a pair has at most {MESSAGE_BYTES_MAX} bytes"
+                )));
+            }
+            if !self.0.together.load(Relaxed) {
+                let reason = "nobody is at the other side of the pair; wait for the event Ready";
+                return Err(Error::unavailable(reason, Duration::from_secs(1)));
+            }
+        }
+        let (done, outcome) = oneshot::channel();
+        let command = Command::Say { key: self.0.key, message, ended, done };
+        self.0.client.ask_patiently(command, outcome).await
+    }
+}
+
+/// The half of a seat that receives.
+#[derive(Debug)]
+pub struct PairReceiver(Arc<Inner>);
+
+impl PairReceiver {
+    /// What happens next; `None` when the seat is lost for good ([`PairReceiver::error`] says why).
+    pub async fn next(&mut self) -> Option<PairEvent> {
+        let before = self.0.events.load().1;
+        let event = self.0.events.pop().await;
+        if before >= QUEUE_BYTES_MAX && self.0.events.load().1 < QUEUE_BYTES_MAX {
+            self.0.client.release(Release::Room);
+        }
+        event
+    }
+
+    /// Why the seat was lost, if by an error.
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        self.0.events.error()
+    }
+}
+
+#[derive(Debug)]
+struct Inner {
+    key: Key,
+    client: Client,
+    events: Arc<Queue<PairEvent>>,
+    together: Arc<AtomicBool>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.client.release(Release::Seat(self.key));
+    }
+}

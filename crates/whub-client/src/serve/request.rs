@@ -1,0 +1,181 @@
+//! What a handler is given.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use whub_proto::Format;
+use whub_proto::names::{Pattern, ServicePath};
+
+use crate::body::Body;
+use crate::error::Error;
+use crate::headers::Headers;
+
+/// A call to a service that this client provides.
+#[derive(Debug)]
+pub struct Request {
+    pub(crate) pattern: Pattern,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) method: String,
+    pub(crate) scheme: String,
+    pub(crate) authority: String,
+    pub(crate) format: Format,
+    pub(crate) text: bool,
+    pub(crate) headers: Headers,
+    pub(crate) client: String,
+    pub(crate) user: String,
+    pub(crate) peer: String,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) cancelled: watch::Receiver<bool>,
+    pub(crate) body: Body,
+}
+
+impl Request {
+    /// The pattern that matched.
+    #[must_use]
+    pub fn pattern(&self) -> &str {
+        self.pattern.as_str()
+    }
+
+    /// The raw path: begins with `/`, not decoded, no query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What `:name` of the pattern took, decoded.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<String> {
+        let path = ServicePath::parse(&self.path).ok()?;
+        let captures = self.pattern.captures(&path)?;
+        let (_, value) = captures.params.into_iter().find(|(param, _)| *param == name)?;
+        Some(value.into_owned())
+    }
+
+    /// What `*rest` of the pattern took, raw.
+    #[must_use]
+    pub fn rest(&self) -> Option<String> {
+        let path = ServicePath::parse(&self.path).ok()?;
+        self.pattern.captures(&path)?.rest.map(str::to_owned)
+    }
+
+    /// The raw query without `?`; empty where there is none.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        &self.query
+    }
+
+    /// The HTTP method; empty for plain calls.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// `http` or `https` where the call came over HTTP, else empty.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// Host and port that the HTTP client asked for, else empty.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// What the caller says the body is.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether the caller says that the body is text.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        self.text
+    }
+
+    /// The caller's header pairs.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The calling client, as the hub names it.
+    #[must_use]
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// The authenticated caller; empty for anonymous ones.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The caller's address, as far as the hub trusts it.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// What is left until nobody waits for the answer; `None` where nobody said.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        Some(self.deadline?.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits until nobody waits for the answer any more: the caller gave up, the deadline passed, or the connection
+    /// was lost. A handler that goes on regardless is dropped 5 s later.
+    pub fn cancelled(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (mut cancelled, deadline) = (self.cancelled.clone(), self.deadline);
+        async move {
+            let told = async {
+                // The sender goes with the connection's end of the call.
+                let _ = cancelled.wait_for(|cancelled| *cancelled).await;
+            };
+            match deadline {
+                Some(deadline) => drop(tokio::time::timeout_at(deadline, told).await),
+                None => told.await,
+            }
+        }
+    }
+
+    /// The body, to be read chunk by chunk.
+    pub fn body(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
+    /// The body by itself, for a task of its own or an answer that streams it back.
+    #[must_use]
+    pub fn into_body(self) -> Body {
+        self.body
+    }
+
+    /// The whole body, at most 16 MiB.
+    ///
+    /// # Errors
+    /// When the caller was lost before its end, or it is longer.
+    pub async fn bytes(&mut self) -> Result<Bytes, Error> {
+        self.body.bytes().await
+    }
+
+    /// The whole body as text.
+    ///
+    /// # Errors
+    /// As [`Request::bytes`], and when it is not UTF-8.
+    pub async fn text(&mut self) -> Result<String, Error> {
+        self.body.text().await
+    }
+
+    /// The whole body as a value of JSON.
+    ///
+    /// # Errors
+    /// As [`Request::bytes`], and when it is not the JSON that `T` wants.
+    pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        self.body.json().await
+    }
+}

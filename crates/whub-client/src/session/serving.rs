@@ -1,0 +1,276 @@
+//! The session as a provider: what it registered, and the calls that it is to answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use whub_proto::names::ServicePath;
+use whub_proto::{
+    Body, Cancel, Code, Data, Failure, Flags, Frame, Headers, Register, Request, Response, Unregister,
+};
+
+use super::{Live, Session};
+use crate::body::{self, Piece};
+use crate::command::{Answer, Done};
+use crate::credit::{Allowance, Credit, WINDOW_BYTES};
+use crate::error::Error;
+use crate::event::Event;
+use crate::key::Key;
+use crate::serve::{self, Job, ServiceError};
+use crate::wanted::{Provided, Wanted};
+
+/// When to come back to a service that is full: about as long as a burst lasts.
+const RETRY_MS: u32 = 100;
+
+/// A call that this client is to answer.
+pub(super) struct Serving {
+    key: Key,
+    pieces: mpsc::UnboundedSender<Piece>,
+    pub(super) allowance: Allowance,
+    pub(super) download: Arc<Credit>,
+    cancelled: watch::Sender<bool>,
+    /// The head of the answer was sent.
+    answered: bool,
+}
+
+impl Serving {
+    /// Nobody waits for the answer any more.
+    pub(super) fn cancel(self) {
+        self.download.close();
+        let _ = self.pieces.send(Piece::Failed(Error::cancelled("the caller no longer waits")));
+        self.cancelled.send_replace(true);
+    }
+}
+
+impl Session {
+    // --------------------------------------------------------------------------------------- registrations
+
+    pub(crate) fn register(&mut self, key: Key, wanted: &Wanted) {
+        let Some(Provided { service, .. }) = wanted.services.get(&key) else { return };
+        let id = self.next_id();
+        let register = Register {
+            path: service.pattern.as_str(),
+            group: &service.group,
+            weight: service.weight,
+            max_inflight: service.inflight_max,
+            version: &service.version,
+            ..Register::default()
+        };
+        self.outbox.push(id, Flags::NONE, &Body::Register(register));
+        self.live.insert(id, Live::Service(key));
+    }
+
+    pub(crate) fn unregister(&mut self, path: &str, done: Option<Done>) {
+        let id = self.next_id();
+        self.outbox.push(id, Flags::NONE, &Body::Unregister(Unregister { path, ..Unregister::default() }));
+        if let Some(done) = done {
+            self.live.insert(id, Live::Farewell(done));
+        }
+    }
+
+    /// The hub does not want the service.
+    pub(super) fn handle_unregistered(&mut self, key: Key, error: Error, wanted: &mut Wanted) {
+        let Some(provided) = wanted.services.get_mut(&key) else { return };
+        match provided.service.done.take() {
+            Some(done) => {
+                wanted.services.remove(&key);
+                drop(done.send(Err(error)));
+            }
+            // It was registered once; the next connection tries again.
+            None => self.events.push_back(Event::Error(error)),
+        }
+    }
+
+    // ------------------------------------------------------------------------------------ calls that arrive
+
+    pub(super) fn handle_request(
+        &mut self,
+        now: Instant,
+        frame: &Frame<'_>,
+        request: &Request<'_>,
+        payload: Bytes,
+        wanted: &Wanted,
+    ) -> Result<(), Error> {
+        let id = frame.head.id;
+        if id == 0 || id % 2 == 1 || self.served.contains_key(&id) {
+            return Err(Error::protocol("the hub sent a request with an id that is not free"));
+        }
+        let via = frame.via.unwrap_or_default();
+        let Some(provided) = find(wanted, via.path, request.path) else {
+            self.refuse(id, Code::NotFound, "this client does not provide the service any more");
+            return Ok(());
+        };
+        if provided.is_full() {
+            let reason = "the provider is busy with as many calls as it takes";
+            let failure = Failure { reason, ..failure(Code::Unavailable, RETRY_MS) };
+            self.outbox.push(id, Flags::NONE, &Body::Error(failure));
+            return Ok(());
+        }
+        let (serving, job) = self.accept(now, frame, request, provided);
+        self.ids.insert(serving.key, id);
+        self.served.insert(id, serving);
+        self.jobs.push_back(job);
+        self.take_upload(id, frame.head.flags, Headers::EMPTY, payload)
+    }
+
+    fn accept(
+        &self,
+        now: Instant,
+        frame: &Frame<'_>,
+        request: &Request<'_>,
+        provided: &Provided,
+    ) -> (Serving, Job) {
+        let via = frame.via.unwrap_or_default();
+        let key = self.supply.keys.next();
+        let (pieces, incoming) = mpsc::unbounded_channel();
+        let (cancelled, is_cancelled) = watch::channel(false);
+        let credit = if request.credit == 0 { WINDOW_BYTES } else { request.credit };
+        let download = Arc::new(Credit::new(credit));
+        let timeout_ms = if via.timeout_ms == 0 { request.timeout_ms } else { via.timeout_ms };
+        let deadline = (timeout_ms > 0).then(|| now + Duration::from_millis(timeout_ms.into()));
+        let given = serve::Request {
+            pattern: provided.service.pattern.clone(),
+            path: request.path.to_owned(),
+            query: request.query.to_owned(),
+            method: request.method.to_owned(),
+            scheme: request.scheme.to_owned(),
+            authority: request.authority.to_owned(),
+            format: request.format,
+            text: frame.head.flags.contains(Flags::TEXT),
+            headers: request.headers.into(),
+            client: via.client.to_owned(),
+            user: via.user.to_owned(),
+            peer: via.peer.to_owned(),
+            deadline: deadline.map(tokio::time::Instant::from_std),
+            cancelled: is_cancelled,
+            body: body::Body::new(key, incoming, self.supply.releases.clone()),
+        };
+        let job = Job {
+            key,
+            handler: Arc::clone(&provided.service.handler),
+            request: given,
+            download: Arc::clone(&download),
+            place: Arc::clone(&provided.place),
+        };
+        let allowance = Allowance::default();
+        (Serving { key, pieces, allowance, download, cancelled, answered: false }, job)
+    }
+
+    /// More of a request's body.
+    pub(super) fn handle_upload(
+        &mut self,
+        id: u64,
+        flags: Flags,
+        data: &Data<'_>,
+        payload: Bytes,
+    ) -> Result<(), Error> {
+        self.take_upload(id, flags, data.headers, payload)
+    }
+
+    fn take_upload(
+        &mut self,
+        id: u64,
+        flags: Flags,
+        trailers: Headers<'_>,
+        payload: Bytes,
+    ) -> Result<(), Error> {
+        // A call that was answered before its body ended.
+        let Some(serving) = self.served.get_mut(&id) else { return Ok(()) };
+        if !serving.allowance.receive(payload.len()) {
+            return Err(Error::protocol("the hub sent more of a body than it was allowed to"));
+        }
+        // A handler that does not read its body has dropped the other end.
+        if !payload.is_empty() {
+            let _ = serving.pieces.send(Piece::Chunk(payload));
+        }
+        if flags.contains(Flags::END) {
+            let _ = serving.pieces.send(Piece::End(trailers.into()));
+        }
+        Ok(())
+    }
+
+    /// Nobody waits for our answer any more.
+    pub(super) fn handle_cancel(&mut self, id: u64, _cancel: &Cancel<'_>) {
+        let Some(serving) = self.served.remove(&id) else { return };
+        self.ids.remove(&serving.key);
+        serving.cancel();
+    }
+
+    // ------------------------------------------------------------------------------------------ our answers
+
+    /// What a handler answered.
+    pub(crate) fn answer(&mut self, key: Key, answer: Result<Box<Answer>, ServiceError>) {
+        // The caller gave up meanwhile.
+        let Some(&id) = self.ids.get(&key) else { return };
+        let Some(serving) = self.served.get_mut(&id) else { return };
+        let first = !std::mem::replace(&mut serving.answered, true);
+        match answer {
+            Ok(answer) if first => self.respond(id, &answer),
+            Ok(_) => {}
+            Err(error) => self.respond_error(id, &error),
+        }
+    }
+
+    /// A handler ended without an answer.
+    pub(crate) fn answer_for_lost(&mut self, key: Key) {
+        let error = ServiceError::internal("the service failed before it had answered");
+        self.answer(key, Err(error));
+    }
+
+    fn respond(&mut self, id: u64, answer: &Answer) {
+        let pairs = answer.headers.pairs();
+        let (status, format, headers) = (answer.status, answer.format, Headers::new(&pairs));
+        let response = Body::Response(Response { status, format, headers, ..Response::default() });
+        let text = Flags::NONE.with_if(answer.text, Flags::TEXT);
+        let flags = text.with_if(answer.ended, Flags::END);
+        let whole = self.outbox.push_with(id, flags, &response, &answer.payload, self.frame_bytes_max);
+        if whole.is_err() {
+            if self.outbox.push_with(id, text, &response, &[], self.frame_bytes_max).is_err() {
+                let error =
+                    ServiceError::internal("the headers of the answer are larger than a frame may be");
+                return self.respond_error(id, &error);
+            }
+            let last = Flags::NONE.with_if(answer.ended, Flags::END);
+            self.outbox.push_split(id, last, Flags::NONE, &answer.payload, self.frame_bytes_max);
+        }
+        if answer.ended {
+            self.end_serving(id);
+        }
+    }
+
+    fn respond_error(&mut self, id: u64, error: &ServiceError) {
+        let pairs = error.headers.pairs();
+        let body = Failure {
+            reason: &error.reason,
+            slug: &error.slug,
+            headers: Headers::new(&pairs),
+            ..failure(error.code, error.retry_ms)
+        };
+        let sent = self.outbox.push_with(id, Flags::NONE, &Body::Error(body), &[], self.frame_bytes_max);
+        if sent.is_err() {
+            self.outbox.push(id, Flags::NONE, &Body::Error(failure(error.code, error.retry_ms)));
+        }
+        self.end_serving(id);
+    }
+
+    pub(super) fn end_serving(&mut self, id: u64) {
+        let Some(serving) = self.served.remove(&id) else { return };
+        self.ids.remove(&serving.key);
+        serving.download.close();
+    }
+}
+
+fn failure(code: Code, retry_ms: u32) -> Failure<'static> {
+    Failure { code, slug: code.slug(), retry_ms, ..Failure::default() }
+}
+
+/// The service that a request is for: the hub names the pattern; one that does not is matched here.
+fn find<'w>(wanted: &'w Wanted, pattern: &str, path: &str) -> Option<&'w Provided> {
+    let mut services = wanted.services.values();
+    if !pattern.is_empty() {
+        return services.find(|provided| provided.service.pattern.as_str() == pattern);
+    }
+    let path = ServicePath::parse(path).ok()?;
+    services.find(|provided| provided.service.pattern.matches(&path))
+}
