@@ -78,6 +78,11 @@ pub enum Fate {
     Delivered,
     /// They wait in the mailbox, which counts them later.
     Queued,
+    /// The mailbox is full; of the channel only the latest message is kept, in place of those that waited before.
+    Conflated {
+        /// How many messages were dropped for it, of these and of earlier ones.
+        dropped: u32,
+    },
     /// Dropped: the mailbox is full.
     DroppedSlow,
     /// Dropped: the session has ended.

@@ -14,17 +14,9 @@ use whub_proto::{Code, Kind};
 use whub_transport::{DirectWriter, QueuedWriter};
 
 use crate::backlog::Backlog;
+use crate::config::SlowPolicy;
 use crate::framing::{self, Data};
-use crate::gaps::Gaps;
-
-/// What happens to published messages for a subscriber whose mailbox is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlowPolicy {
-    /// They are dropped, and the subscriber gets a `Gap` that says how many.
-    Drop,
-    /// The subscriber is closed with `SlowConsumer`.
-    Close,
-}
+use crate::gaps::{Caught, Gaps};
 
 /// Answers may pile up to this many times the budget before their receiver is closed: each call's are bounded by
 /// its credit, so only a peer that stopped reading gets there.
@@ -219,7 +211,9 @@ impl PeerMailbox {
         state.closed = true;
         let counters = &self.hub.counters;
         let private = state.private.iter().filter(|item| item.is_message()).count();
-        counters.deliveries_dropped_gone.add(state.backlog.messages() + private as u64);
+        let waiting = state.backlog.messages() + private as u64 + state.gaps.kept() as u64;
+        counters.deliveries_dropped_gone.add(waiting);
+        state.gaps = Gaps::default();
         state.backlog = Backlog::default();
         state.private = VecDeque::new();
         for waker in std::mem::take(&mut state.waiting) {
@@ -320,22 +314,27 @@ impl PeerMailbox {
 
     /// Tells the subscriber what it missed, at the place in the stream where it is missing.
     fn report_gaps(&self, state: &mut State) {
-        let packets = state.gaps.take();
+        let Caught { gaps, latest } = state.gaps.take();
         if self.framing == Framing::Private {
-            state.private.extend(packets.into_iter().map(|packet| Private::Packet { id: 0, packet }));
+            let packets = gaps.into_iter().chain(latest);
+            state.private.extend(packets.map(|packet| Private::Packet { id: 0, packet }));
             return;
         }
         let mut bytes = Vec::new();
-        for packet in &packets {
+        for packet in gaps.iter().chain(&latest) {
             framing::encode_packet(&mut bytes, self.framing, 0, packet);
         }
-        state.backlog.push(bytes.into(), 0);
+        state.backlog.push(bytes.into(), u32::try_from(latest.len()).unwrap_or(u32::MAX));
     }
 
     fn drop_slow(&self, state: &mut State, publication: &dyn Publication) -> Fate {
         let count = u32::try_from(publication.packets().len()).unwrap_or(u32::MAX);
         match self.slow {
-            SlowPolicy::Drop => state.gaps.add(publication.channel(), count),
+            SlowPolicy::Drop => state.gaps.drop(publication.channel(), count),
+            SlowPolicy::Conflate => {
+                let dropped = state.gaps.conflate(publication.channel(), publication.packets());
+                return Fate::Conflated { dropped };
+            }
             SlowPolicy::Close => {
                 self.hub.counters.slow_consumers.one();
                 state.letters.push_back(Letter::Kick(slow_consumer()));

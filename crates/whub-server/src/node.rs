@@ -13,8 +13,8 @@ use whub_core::{
 };
 use whub_transport::{DirectWriter, TransportCounters};
 
-use crate::config::{self, Config};
-use crate::mailbox::{MailboxPolicy, PeerMailbox, SlowPolicy};
+use crate::config::Config;
+use crate::mailbox::{MailboxPolicy, PeerMailbox};
 
 /// What every connection of a node shares.
 pub(crate) struct Node {
@@ -131,11 +131,7 @@ impl Node {
         direct: Option<DirectWriter>,
     ) -> Arc<PeerMailbox> {
         let config = self.config();
-        let slow = match config.channels.slow {
-            config::SlowPolicy::Drop => SlowPolicy::Drop,
-            config::SlowPolicy::Close => SlowPolicy::Close,
-        };
-        let policy = MailboxPolicy { bytes: config.limits.mailbox_bytes, slow };
+        let policy = MailboxPolicy { bytes: config.limits.mailbox_bytes, slow: config.channels.slow };
         let mailbox = Arc::new(PeerMailbox::new(Arc::clone(&self.hub), framing, direct, policy));
         self.roster().insert(mailbox.session(), Arc::downgrade(&mailbox));
         mailbox

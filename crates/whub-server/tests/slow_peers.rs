@@ -39,9 +39,10 @@ async fn a_subscriber_that_stops_reading_loses_messages_and_is_told_how_many() {
         let (mut messages, mut gaps) = (0, 0);
         while messages + gaps < MESSAGES {
             let heard = fast.hear().await;
-            match heard.frame().body {
-                Body::Gap(gap) => gaps += u64::from(gap.count),
-                _ => messages += 1,
+            if let Body::Gap(gap) = heard.frame().body {
+                gaps += u64::from(gap.count);
+            } else {
+                messages += 1;
             }
         }
         (messages, gaps)
@@ -56,12 +57,11 @@ async fn a_subscriber_that_stops_reading_loses_messages_and_is_told_how_many() {
     let (mut messages, mut missed) = (0, 0);
     while messages + missed < MESSAGES {
         let heard = slow.hear().await;
-        match heard.frame().body {
-            Body::Gap(gap) => {
-                assert_eq!(gap.channel, "news");
-                missed += u64::from(gap.count);
-            }
-            _ => messages += 1,
+        if let Body::Gap(gap) = heard.frame().body {
+            assert_eq!(gap.channel, "news");
+            missed += u64::from(gap.count);
+        } else {
+            messages += 1;
         }
     }
     assert!(missed > 0, "the slow one was to miss something");
@@ -104,6 +104,37 @@ async fn where_the_policy_says_so_a_slow_subscriber_is_closed() {
         last = Some(heard);
     }
     assert_eq!(last.unwrap().kind, Kind::Error);
+}
+
+#[tokio::test]
+async fn of_a_conflated_channel_a_slow_subscriber_gets_the_latest_message() {
+    const MESSAGES: u32 = 2000;
+    let node = Node::with(|config| {
+        small_mailboxes(config);
+        config.channels.slow = SlowPolicy::Conflate;
+    })
+    .await;
+    let (mut slow, mut publisher) = (node.client().await, node.client().await);
+    slow.subscribe(1, "price").await;
+    for number in 0..MESSAGES {
+        let mut payload = vec![0; 8 * KIB];
+        payload[..4].copy_from_slice(&number.to_le_bytes());
+        publisher.send(0, Flags::NONE, &message("price"), &payload).await;
+    }
+    node.until(|hub| hub.counters.deliveries_accepted.read() == u64::from(MESSAGES)).await;
+    let (mut messages, mut missed, mut latest) = (0, 0, 0);
+    while messages + missed < MESSAGES {
+        let heard = slow.hear().await;
+        if let Body::Gap(gap) = heard.frame().body {
+            missed += gap.count;
+        } else {
+            messages += 1;
+            latest = u32::from_le_bytes(heard.payload[..4].try_into().unwrap());
+        }
+    }
+    assert!(missed > 0);
+    assert_eq!(latest, MESSAGES - 1);
+    node.until(|hub| balanced(&hub.counters)).await;
 }
 
 #[tokio::test]

@@ -148,7 +148,7 @@ impl<T> Field<T> {
             Self::Hosts(_) => "list of host names",
             Self::Services(_) => "list of service patterns",
             Self::Filters(_) => "list of filters",
-            Self::Slow(_) => "`\"drop\"` or `\"close\"`",
+            Self::Slow(_) => "`\"drop\"`, `\"conflate\"` or `\"close\"`",
             Self::Format(_) => "`\"console\"` or `\"json\"`",
             Self::Levels(_) => "level, or levels by target",
             Self::Access(_) => "`\"all\"`, `\"none\"` or a table",
@@ -171,7 +171,8 @@ impl<T> Field<T> {
     }
 }
 
-const SLOW: [(&str, SlowPolicy); 2] = [("drop", SlowPolicy::Drop), ("close", SlowPolicy::Close)];
+const SLOW: [(&str, SlowPolicy); 3] =
+    [("drop", SlowPolicy::Drop), ("conflate", SlowPolicy::Conflate), ("close", SlowPolicy::Close)];
 const FORMATS: [(&str, LogFormat); 2] = [("console", LogFormat::Console), ("json", LogFormat::Json)];
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 

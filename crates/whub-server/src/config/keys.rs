@@ -234,7 +234,8 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         Field::Slow(|c| &mut c.channels.slow),
         "drop",
         "What happens to a subscriber whose mailbox is full: `drop` loses messages, counts them and tells the \
-         subscriber; `close` ends it with `SlowConsumer`.",
+         subscriber; `conflate` does the same but keeps the latest message of each channel; `close` ends it with \
+         `SlowConsumer`.",
     ),
     key(
         "debug.echo",

@@ -179,6 +179,8 @@ pub struct Channels {
 pub enum SlowPolicy {
     /// Messages are dropped and the gap is counted and announced.
     Drop,
+    /// Of each channel the latest message is kept; what it replaces is counted and announced.
+    Conflate,
     /// The subscriber is closed with `SlowConsumer`.
     Close,
 }

@@ -127,6 +127,8 @@ struct Fates {
     queued: u64,
     slow: u64,
     gone: u64,
+    /// Messages, not subscribers.
+    conflated: u64,
 }
 
 impl Fates {
@@ -136,6 +138,10 @@ impl Fates {
             Fate::Queued => self.queued += 1,
             Fate::DroppedSlow => self.slow += 1,
             Fate::DroppedGone => self.gone += 1,
+            Fate::Conflated { dropped } => {
+                self.queued += 1;
+                self.conflated += u64::from(dropped);
+            }
         }
     }
 
@@ -143,7 +149,7 @@ impl Fates {
         let all = self.delivered + self.queued + self.slow + self.gone;
         counters.deliveries_accepted.add(all * messages);
         counters.deliveries_delivered.add(self.delivered * messages);
-        counters.deliveries_dropped_slow.add(self.slow * messages);
+        counters.deliveries_dropped_slow.add(self.slow * messages + self.conflated);
         counters.deliveries_dropped_gone.add(self.gone * messages);
     }
 }
