@@ -3,7 +3,10 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{completions::Completions, config::ConfigCommand},
+    commands::{
+        call::Call, completions::Completions, config::ConfigCommand, pair::Pair, provide::Provide,
+        publish::Publish, serve::Serve, subscribe::Subscribe,
+    },
     exit::Exit,
 };
 
@@ -17,11 +20,18 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  whub config check --config whub.toml           is the configuration right?
-  source <(whub completions bash)                complete commands in this shell
+  whub serve                                     a hub for this machine, at 127.0.0.1:9482
+  whub provide /echo --echo                      in another terminal: a service
+  whub call /echo --data hello                   in a third one: call it
+  curl -d hello http://127.0.0.1:9482/echo       the same with curl
+  whub subscribe 'news/#'                        wait for messages
+  whub publish news/eu hello                     and publish one
+  whub pair room-42                              twice: two terminals become one
 
 Environment:
-  WHUB_SECTION__KEY  configuration of a hub (two underscores), see docs/configuration.md";
+  WHUB_SERVER        the hub that client commands talk to; ws://127.0.0.1:9482 if it is not set
+  WHUB_TOKEN         the token they present; never on a command line, where everyone can read it
+  WHUB_SECTION__KEY  configuration of `whub serve` (two underscores), see docs/configuration.md";
 
 fn after_help() -> String {
     let codes = Exit::ALL.map(|exit| {
@@ -33,8 +43,13 @@ fn after_help() -> String {
 
 /// Everything `whub` can do.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "a process makes one")]
 pub(crate) enum Command {
+    Serve(Serve),
+    Call(Call),
+    Provide(Provide),
+    Publish(Publish),
+    Subscribe(Subscribe),
+    Pair(Pair),
     Config(ConfigCommand),
     Completions(Completions),
 }
@@ -43,8 +58,11 @@ impl Command {
     /// Whether errors are wanted as JSON.
     pub(crate) fn wants_json(&self) -> bool {
         match self {
+            Self::Call(call) => call.json,
+            Self::Publish(publish) => publish.json,
+            Self::Subscribe(subscribe) => subscribe.json,
             Self::Config(config) => config.wants_json(),
-            Self::Completions(_) => false,
+            Self::Serve(_) | Self::Provide(_) | Self::Pair(_) | Self::Completions(_) => false,
         }
     }
 }

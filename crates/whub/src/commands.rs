@@ -1,13 +1,25 @@
 //! One file per command.
 
+pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod pair;
+pub(crate) mod provide;
+pub(crate) mod publish;
+pub(crate) mod serve;
+pub(crate) mod subscribe;
 
 use crate::{cli::Command, exit::Failure};
 
 /// Runs the command that was asked for.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Serve(serve) => serve.run(),
+        Command::Call(call) => call.run(),
+        Command::Provide(provide) => provide.run(),
+        Command::Publish(publish) => publish.run(),
+        Command::Subscribe(subscribe) => subscribe.run(),
+        Command::Pair(pair) => pair.run(),
         Command::Config(config) => config.run(),
         Command::Completions(completions) => completions.run(),
     }

@@ -3,13 +3,18 @@
 //! Each command is a file in `commands/`. This crate parses arguments, prints, and chooses exit codes; what a hub does
 //! is in `whub-server`, what a client does in `whub-client`.
 
+mod arguments;
 mod cli;
 mod commands;
 mod exit;
+mod hub;
+mod logging;
 #[cfg(test)]
 mod manual;
 mod output;
+mod runtime;
 mod settings;
+mod stream;
 
 use std::process::ExitCode;
 

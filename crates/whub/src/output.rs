@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use serde_json::json;
+use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
+use serde_json::{Map, Value, json};
+use whub_client::Headers;
 
 use crate::exit::{Exit, Failure};
 
@@ -27,6 +29,41 @@ pub(crate) fn broken(error: io::Error) -> Failure {
     Failure::new(Exit::Failed, format!("cannot write to standard output: {error}"))
 }
 
+/// Tells something on standard error that is no failure.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Header pairs as an object; a name that comes several times has a list.
+pub(crate) fn headers(headers: &Headers) -> Value {
+    let mut object = Map::new();
+    for (name, value) in headers.iter() {
+        match object.get_mut(name) {
+            None => {
+                object.insert(name.to_owned(), value.into());
+            }
+            Some(Value::Array(values)) => values.push(value.into()),
+            Some(first) => *first = json!([first, value]),
+        }
+    }
+    Value::Object(object)
+}
+
+/// Puts a payload into an object as the JSON form of the protocol does: `data` if it is JSON, else `text`, else `b64`.
+pub(crate) fn put_payload(object: &mut Value, payload: &[u8], is_json: bool) {
+    let data = if is_json { serde_json::from_slice::<Value>(payload).ok() } else { None };
+    match (data, std::str::from_utf8(payload)) {
+        (Some(data), _) => object["data"] = data,
+        (None, Ok(text)) => object["text"] = text.into(),
+        (None, Err(_)) => object["b64"] = BASE64.encode(payload).into(),
+    }
+}
+
+/// Whether text is a JSON object or array. Numbers and words are JSON too, but nobody who types them means it.
+pub(crate) fn is_json_container(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
 /// Tells a failure on standard error, for people or as one JSON object.
 pub(crate) fn report(failure: &Failure, json: bool) {
     let (code, name, _) = failure.exit.row();
@@ -38,4 +75,36 @@ pub(crate) fn report(failure: &Failure, json: bool) {
     };
     // If standard error is gone there is nobody left to tell.
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_are_shown_as_what_they_are() {
+        let shown = |payload: &[u8], is_json| {
+            let mut object = json!({});
+            put_payload(&mut object, payload, is_json);
+            object
+        };
+        assert_eq!(shown(b"{\"a\":1}", true), json!({ "data": { "a": 1 } }));
+        assert_eq!(shown(b"{\"a\":1}", false), json!({ "text": "{\"a\":1}" }));
+        assert_eq!(shown(b"no json", true), json!({ "text": "no json" }));
+        assert_eq!(shown(&[0xff, 0], true), json!({ "b64": "/wA=" }));
+    }
+
+    #[test]
+    fn headers_that_repeat_are_lists() {
+        let pairs: Headers = [("a", "1"), ("b", "2"), ("a", "3"), ("a", "4")].into_iter().collect();
+        assert_eq!(headers(&pairs), json!({ "a": ["1", "3", "4"], "b": "2" }));
+    }
+
+    #[test]
+    fn only_objects_and_arrays_are_taken_for_json() {
+        assert!(is_json_container(" {\"a\": [1]}") && is_json_container("[]"));
+        assert!(
+            !is_json_container("1") && !is_json_container("{oops}") && !is_json_container("[draft] hello")
+        );
+    }
 }

@@ -4,10 +4,21 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Read, Write},
     path::PathBuf,
-    process::{Command, id},
-    sync::atomic::{AtomicU32, Ordering},
+    process::{Child, ChildStderr, ChildStdout, Command, Stdio, id},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long anything may take before a test fails rather than hang.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The command, with nothing in its environment but what finds programs and folders.
 pub(crate) fn command(arguments: &[&str]) -> Command {
@@ -18,9 +29,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 /// Runs to the end: exit code, standard output, standard error.
 pub(crate) fn whub(arguments: &[&str]) -> (i32, String, String) {
-    let output = command(arguments).output().expect("the binary runs");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+    finish(&mut command(arguments))
 }
 
 /// A folder of one test, gone when it ends.
@@ -48,4 +57,137 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// A command that goes on while the test talks to it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    out: Option<BufReader<ChildStdout>>,
+    err: Option<BufReader<ChildStderr>>,
+}
+
+impl Running {
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        let out = child.stdout.take().map(BufReader::new);
+        let err = child.stderr.take().map(BufReader::new);
+        Self { child, out, err }
+    }
+
+    /// The next line of standard output.
+    pub(crate) fn line(&mut self) -> String {
+        let (line, reader) = next_line(self.out.take().expect("standard output is there"));
+        self.out = Some(reader);
+        line
+    }
+
+    /// Reads standard error until a line holds `text`, and gives that line.
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        loop {
+            let (line, reader) = next_line(self.err.take().expect("standard error is there"));
+            self.err = Some(reader);
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Writes to standard input.
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        let input = self.child.stdin.as_mut().expect("standard input is open");
+        input.write_all(bytes).and_then(|()| input.flush()).expect("it reads");
+    }
+
+    /// Ends standard input.
+    pub(crate) fn end_input(&mut self) {
+        self.child.stdin = None;
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("it is there");
+    }
+
+    /// Waits for the end: exit code, and what is left of standard output.
+    pub(crate) fn end(&mut self) -> (i32, Vec<u8>) {
+        self.end_input();
+        let mut reader = self.out.take().expect("standard output is there");
+        let rest = thread::spawn(move || {
+            let mut rest = Vec::new();
+            reader.read_to_end(&mut rest).map(|_| rest)
+        });
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                break status;
+            }
+            assert!(Instant::now() < until, "the command does not end");
+            thread::yield_now();
+        };
+        (status.code().unwrap_or(-1), rest.join().expect("a reader").expect("standard output"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The next line, without its break, within [`PATIENCE`].
+fn next_line<R: Read + Send + 'static>(mut reader: BufReader<R>) -> (String, BufReader<R>) {
+    let (done, read) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        let count = reader.read_line(&mut line);
+        let _ = done.send((count, line, reader));
+    });
+    let (count, line, reader) = read.recv_timeout(PATIENCE).expect("a line in time");
+    assert_ne!(count.expect("text"), 0, "the output ended");
+    (line.trim_end_matches('\n').to_owned(), reader)
+}
+
+/// A hub of one test, on a port of its own.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) process: Running,
+    /// `127.0.0.1:PORT`.
+    pub(crate) address: String,
+}
+
+impl Hub {
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let mut process = Running::start(command(&[&["serve", "--listen", "127.0.0.1:0"], flags].concat()));
+        let line = process.line();
+        let address = line.strip_prefix("listening on ws://").expect("the announcement").to_owned();
+        Self { process, address }
+    }
+
+    /// A client command that talks to this hub.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(arguments);
+        command.env("WHUB_SERVER", format!("tcp://{}", self.address));
+        command
+    }
+
+    /// Starts a client command.
+    pub(crate) fn start_client(&self, arguments: &[&str]) -> Running {
+        Running::start(self.command(arguments))
+    }
+
+    /// Runs a client command to its end: exit code, standard output, standard error.
+    pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        finish(&mut self.command(arguments))
+    }
+}
+
+/// Runs a command to its end: exit code, standard output, standard error.
+pub(crate) fn finish(command: &mut Command) -> (i32, String, String) {
+    let output = command.stdin(Stdio::null()).output().expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }

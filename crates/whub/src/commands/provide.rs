@@ -1,0 +1,134 @@
+//! `whub provide PATTERN (--echo | --exec CMD | --files DIR)`.
+
+mod echo;
+mod exec;
+mod files;
+mod folder;
+mod shell;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use whub_client::{Client, Provide as Registering};
+
+use crate::{
+    commands::subscribe::tell,
+    exit::{Exit, Failure},
+    hub::HubArgs,
+    output,
+    runtime::{self, stop},
+};
+
+/// Provide a service
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Provide {
+    /// Paths of the service: /math/:op, /files/*rest
+    pattern: String,
+
+    #[command(flatten)]
+    how: How,
+
+    /// Calls that are answered at once; with --exec, commands that run at once
+    #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    at_once: u32,
+
+    /// With --exec: content type of what the command prints
+    #[arg(long, value_name = "TYPE", requires = "exec", default_value = "text/plain; charset=utf-8")]
+    content_type: String,
+
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct How {
+    /// Answer with what was sent: the same body and content type
+    #[arg(long)]
+    echo: bool,
+
+    /// Run `sh -c CMD` for each call
+    #[arg(long, value_name = "CMD")]
+    exec: Option<String>,
+
+    /// Answer with the files of a folder
+    #[arg(long, value_name = "DIR")]
+    files: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  whub provide /echo --echo
+  whub provide '/date' --exec date
+  whub provide '/sum/:column' --exec 'cut -d, -f\"${PATH_INFO##*/}\" | paste -sd+ | bc'
+  whub provide /docs --files ./book                curl http://127.0.0.1:9482/docs/
+
+--exec: the body is standard input, standard output the body of the answer (16 MiB at most). The request is
+in the environment as with CGI: REQUEST_METHOD, PATH_INFO, QUERY_STRING, REMOTE_ADDR, CONTENT_TYPE,
+CONTENT_LENGTH, and HTTP_NAME for every other header. Exit code 0 is status 200, any other 500; the last line
+of standard error is shown here and never to the caller. A call that is given up kills the command and
+everything it started. Whatever the environment holds was written by strangers: quote it.
+
+--files: GET and HEAD only. A folder answers with its index.html, nothing is listed, names that begin with a
+dot are left out, and no link leads outside. A pattern without *rest gets one.
+
+Ctrl-C finishes the calls that were begun, then ends with exit code 0.";
+
+impl Provide {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        // What is wrong with the command line is said before anything is connected.
+        let service = self.service()?;
+        runtime::run_client(async {
+            let client = self.hub.connect().await?;
+            let told = tokio::spawn(tell(client.events()));
+            let outcome = self.provide(&client, service).await;
+            told.abort();
+            outcome
+        })
+    }
+
+    async fn provide(&self, client: &Client, service: Service) -> Result<(), Failure> {
+        let registration = service.register(client, &self.pattern).max_inflight(self.at_once).await?;
+        output::note(&format!("providing {}", registration.pattern()));
+        tokio::select! {
+            ended = client.closed() => ended.map_or(Ok(()), |error| Err(error.into())),
+            () = stop() => Ok(client.drain().await?),
+        }
+    }
+
+    fn service(&self) -> Result<Service, Failure> {
+        let How { echo: _, exec, files } = &self.how;
+        if let Some(command) = exec {
+            return Ok(Service::Shell(shell::Shell::new(command, self.at_once as usize, &self.content_type)));
+        }
+        if let Some(folder) = files {
+            let files = files::Files::new(folder).map_err(|error| unusable(folder, &error))?;
+            return Ok(Service::Folder(folder::Folder::new(files)));
+        }
+        Ok(Service::Echo)
+    }
+}
+
+/// What answers.
+enum Service {
+    Echo,
+    Shell(shell::Shell),
+    Folder(folder::Folder),
+}
+
+impl Service {
+    fn register(self, client: &Client, pattern: &str) -> Registering {
+        match self {
+            Self::Echo => client.provide(pattern, echo::answer),
+            Self::Shell(shell) => client.provide(pattern, move |request| shell.clone().answer(request)),
+            Self::Folder(folder) => {
+                client.provide(folder::pattern(pattern), move |request| folder.clone().answer(request))
+            }
+        }
+    }
+}
+
+fn unusable(folder: &std::path::Path, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Usage, format!("cannot serve the files of {}: {error}", folder.display()))
+}

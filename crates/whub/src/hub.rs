@@ -1,0 +1,75 @@
+//! Which hub a client command talks to, and with which token.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use whub_client::{Client, connect};
+use whub_server::config::Secret;
+
+use crate::exit::{Exit, Failure};
+
+/// Flags of every client command.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Hub")]
+pub(crate) struct HubArgs {
+    /// The hub: a URL that begins with ws, wss, http, https, tcp, tls or unix
+    #[arg(long, value_name = "URL", env = "WHUB_SERVER", hide_env_values = true, default_value = DEFAULT_SERVER)]
+    server: String,
+
+    /// File whose first line is the token; without it, the environment variable WHUB_TOKEN is used if set
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Trust the certificates in this PEM file, and no others
+    #[arg(long, value_name = "FILE", conflicts_with = "tls_pin")]
+    tls_ca: Option<PathBuf>,
+
+    /// Trust the one certificate with this SHA-256 fingerprint, which `whub serve --tls-self-signed` logs
+    #[arg(long, value_name = "SHA256")]
+    tls_pin: Option<String>,
+}
+
+const DEFAULT_SERVER: &str = "ws://127.0.0.1:9482";
+
+impl HubArgs {
+    /// Connects, or says why not.
+    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        let mut hub = connect(&self.server).name("whub");
+        if let Some(file) = &self.tls_ca {
+            hub = hub.tls_ca_file(file);
+        }
+        if let Some(fingerprint) = &self.tls_pin {
+            hub = hub.tls_fingerprint(fingerprint)?;
+        }
+        if let Some(token) = self.token()? {
+            hub = hub.token(token.expose());
+        }
+        Ok(hub.await?)
+    }
+
+    /// The token never comes from a flag, because command lines show in process lists.
+    fn token(&self) -> Result<Option<Secret>, Failure> {
+        let (text, place) = match &self.token_file {
+            Some(path) => (
+                Some(first_line(path).map_err(|error| unreadable(path, &error))?),
+                path.display().to_string(),
+            ),
+            None => {
+                (std::env::var("WHUB_TOKEN").ok().filter(|text| !text.is_empty()), "WHUB_TOKEN".to_owned())
+            }
+        };
+        let secret = text.map(Secret::new).transpose();
+        secret.map_err(|flaw| Failure::new(Exit::Usage, format!("the token in {place} {flaw}")))
+    }
+}
+
+fn first_line(path: &Path) -> io::Result<String> {
+    Ok(fs::read_to_string(path)?.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Usage, format!("cannot read the token from {}: {error}", path.display()))
+}

@@ -1,0 +1,47 @@
+//! The runtime of a command, and the signals that end it.
+
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use crate::exit::{Exit, Failure};
+
+/// Runs a client command. Two threads, because writing to standard output blocks, and the connection must go on.
+pub(crate) fn run_client(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    run(Builder::new_multi_thread().worker_threads(2), command)
+}
+
+/// Runs a hub, on all cores.
+pub(crate) fn run_hub(hub: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    run(&mut Builder::new_multi_thread(), hub)
+}
+
+fn run(builder: &mut Builder, command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime: Runtime = builder.enable_all().build().map_err(cannot)?;
+    let outcome = runtime.block_on(command);
+    // A read from standard input may never return, so it is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Resolves when the process is asked to stop (SIGINT or SIGTERM).
+pub(crate) async fn stop() {
+    match (listen(SignalKind::interrupt()), listen(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        },
+        // Without handlers the signals do what they do by default: they end the process.
+        (Err(_), _) | (_, Err(_)) => std::future::pending().await,
+    }
+}
+
+/// Listens for a signal from now on.
+pub(crate) fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(cannot)
+}
+
+fn cannot(error: std::io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot start: {error}"))
+}

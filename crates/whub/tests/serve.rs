@@ -1,0 +1,111 @@
+//! `whub serve` as a process: what it announces, and what signals do.
+
+mod whub;
+
+use std::{fs, os::unix::fs::PermissionsExt, time::Instant};
+
+use rustix::process::Signal;
+use whub::{Hub, Running, Scratch, command, whub};
+
+#[test]
+fn each_listener_is_announced_and_a_signal_ends_in_peace() {
+    let scratch = Scratch::new();
+    let socket = format!("unix:{}", scratch.0.join("hub.sock").display());
+    let mut hub = Hub::start(&["--listen", &socket]);
+    assert_eq!(hub.process.line(), format!("listening on {socket}"));
+    assert!(!hub.address.ends_with(":0"));
+    hub.process.signal(Signal::TERM);
+    assert_eq!(hub.process.end(), (0, Vec::new()));
+}
+
+#[test]
+fn programs_get_the_announcement_and_the_log_as_json() {
+    let mut hub = Running::start(command(&["serve", "--listen", "127.0.0.1:0", "--log", "json"]));
+    let line: serde_json::Value = serde_json::from_str(&hub.line()).unwrap();
+    assert!(line["listening"].as_str().unwrap().starts_with("ws://127.0.0.1:"));
+    let logged: serde_json::Value = serde_json::from_str(&hub.wait_for("serving")).unwrap();
+    assert_eq!(logged["level"], "INFO");
+    hub.signal(Signal::INT);
+    assert_eq!(hub.end().0, 0);
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut hub = Hub::start(&["--set", "limits.drain=1h"]);
+    let mut provider = hub.start_client(&["provide", "/slow", "--exec", "sleep 1000"]);
+    provider.wait_for("providing /slow");
+    let mut caller = hub.start_client(&["call", "/slow", "--timeout", "1h"]);
+    // The hub drains because there is a call in flight; whether the call has begun yet does not matter.
+    hub.process.signal(Signal::TERM);
+    hub.process.wait_for("stopping");
+    let before = Instant::now();
+    hub.process.signal(Signal::TERM);
+    assert_eq!(hub.process.end().0, 1);
+    assert!(before.elapsed().as_secs() < 20);
+    caller.signal(Signal::INT);
+    caller.end();
+}
+
+#[test]
+fn hangup_reads_the_configuration_again() {
+    let scratch = Scratch::new();
+    let file = scratch.file("whub.toml", "[[tokens]]\nname = \"a\"\nsecret = \"one\"\n");
+    let mut hub = Hub::start(&["--config", &file]);
+    let publish = |token: &str| {
+        let mut command = hub.command(&["publish", "news", "hello"]);
+        whub::finish(command.env("WHUB_TOKEN", token)).0
+    };
+    assert_eq!(publish("one"), 4, "known, and not permitted");
+    scratch.file("whub.toml", "[[tokens]]\nname = \"a\"\nsecret = \"two\"\npublish = [\"#\"]\n");
+    hub.process.signal(Signal::HUP);
+    hub.process.wait_for("read again");
+    let publish = |token: &str| {
+        let mut command = hub.command(&["publish", "news", "hello"]);
+        whub::finish(command.env("WHUB_TOKEN", token)).0
+    };
+    assert_eq!((publish("one"), publish("two")), (4, 0));
+
+    scratch.file("whub.toml", "limits.pnig = 1\n");
+    hub.process.signal(Signal::HUP);
+    assert!(hub.process.wait_for("not read again").contains("unknown key"));
+    let mut command = hub.command(&["publish", "news", "hello"]);
+    assert_eq!(whub::finish(command.env("WHUB_TOKEN", "two")).0, 0, "the old configuration stays");
+
+    scratch.file("whub.toml", "limits.ping = \"1s\"\n[[tokens]]\nname = \"a\"\nsecret = \"two\"\n");
+    hub.process.signal(Signal::HUP);
+    assert!(hub.process.wait_for("next start").contains("limits.ping"));
+}
+
+#[test]
+fn an_open_hub_is_not_made_public_by_accident() {
+    let (code, out, err) = whub(&["serve", "--listen", "0.0.0.0:0"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.starts_with("whub: --listen: listen 0.0.0.0:0 can be reached from other machines"), "{err}");
+}
+
+#[test]
+fn a_taken_port_is_told() {
+    let hub = Hub::start(&[]);
+    let (code, out, err) = whub(&["serve", "--listen", &hub.address]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains(&hub.address), "{err}");
+}
+
+#[test]
+fn what_is_not_built_yet_is_said() {
+    for flag in ["--gateway", "--relay", "--relay-scope", "--join"] {
+        let (code, out, err) = whub(&["serve", flag, "x"]);
+        assert_eq!((code, out.as_str()), (2, ""));
+        assert_eq!(err, format!("whub: {flag} is not built yet; leave it out\n"));
+    }
+}
+
+#[test]
+fn the_data_folder_is_made_for_its_owner_only() {
+    let scratch = Scratch::new();
+    let folder = scratch.0.join("a/b");
+    let mut hub = Hub::start(&["--data", &folder.display().to_string()]);
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    hub.process.signal(Signal::TERM);
+    assert_eq!(hub.process.end().0, 0);
+}
