@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
@@ -65,12 +66,20 @@ impl Body {
     /// # Errors
     /// When the connection, the service or the caller was lost before the end.
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        std::future::poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// As [`Body::next_chunk`], for those who poll. The body is a [`Stream`] of its chunks as well.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         match &self.state {
             Progress::Running => {}
-            Progress::Ended => return Ok(None),
-            Progress::Failed(error) => return Err(error.clone()),
+            Progress::Ended => return Poll::Ready(Ok(None)),
+            Progress::Failed(error) => return Poll::Ready(Err(error.clone())),
         }
-        match self.pieces.recv().await {
+        Poll::Ready(match ready!(self.pieces.poll_recv(cx)) {
             Some(Piece::Chunk(chunk)) => {
                 self.grant(chunk.len());
                 Ok(Some(chunk))
@@ -82,7 +91,7 @@ impl Body {
             }
             Some(Piece::Failed(error)) => self.fail(error),
             None => self.fail(Error::lost("the connection ended before the body did")),
-        }
+        })
     }
 
     /// All of it, at most [`GATHER_BYTES_MAX`].
@@ -155,6 +164,14 @@ impl Body {
     fn end(&mut self, state: Progress) {
         self.state = state;
         self.keep = None;
+    }
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_chunk(cx).map(Result::transpose)
     }
 }
 

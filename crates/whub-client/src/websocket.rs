@@ -10,6 +10,8 @@ mod handshake;
 mod reader;
 mod writer;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use whub_transport::Stream;
 use whub_ws::{CloseCode, Decoder, Limits, MessageKind, Role, handshake::HandshakeError};
@@ -138,30 +140,30 @@ impl WebSocket {
         self.writer.flush().await
     }
 
-    /// Sends a Close frame and reads until the server has answered it, at most `within`.
+    /// Sends a Close frame and reads until the server has ended the connection, at most `within`.
     ///
     /// # Errors
-    /// When the stream is lost before.
+    /// When the stream is lost before the Close frame is written.
     pub async fn close(
         mut self,
         code: CloseCode,
         reason: &str,
-        within: std::time::Duration,
+        within: Duration,
     ) -> Result<(), WebSocketError> {
         self.writer.close(code, reason);
         self.writer.flush().await?;
-        let answered = tokio::time::timeout(within, async {
-            loop {
-                while let Some(event) = self.reader.pop() {
-                    if matches!(event, Event::Close(_)) {
-                        return Ok(());
-                    }
-                }
-                if !self.reader.read().await? {
-                    return Ok(());
-                }
+        self.linger(within).await;
+        Ok(())
+    }
+
+    /// Leaves it to the server to end the connection (RFC 6455 section 7.1.1), at most `within`.
+    pub async fn linger(mut self, within: Duration) {
+        let ended = async {
+            while let Ok(true) = self.reader.read().await {
+                while self.reader.pop().is_some() {}
             }
-        });
-        answered.await.unwrap_or(Ok(()))
+        };
+        // Late or not, it is over.
+        let _ = tokio::time::timeout(within, ended).await;
     }
 }
