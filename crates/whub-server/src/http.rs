@@ -1,9 +1,128 @@
-//! HTTP on the hub's port.
+//! HTTP on the hub's port: WebSocket handshakes, calls to services, and the hub's own pages.
+//!
+//! ```text
+//! connection → visit → request → guard → route ─┬→ upgrade  /ws /pair/<id> /debug/echo: the stream is given away
+//!                                               ├→ own      /healthz /readyz /metrics / /dashboard /v1/…
+//!                                               └→ call     any other path: a service's
+//! ```
+//!
+//! hyper reads and writes HTTP; here is what a request means. Left to others: what is said after an upgrade
+//! (`connection`), and who provides what (`whub-core`).
+//!
+//! Deliberately absent: a task per request, a pending-call table (the provider's session owes the answer to a
+//! mailbox of one), and any buffer for a body that does not fit into one frame.
 
+mod body;
+mod call;
+mod caller;
+mod counters;
+mod credentials;
+mod events;
+mod exchange;
+mod guard;
+mod head;
+mod metrics;
+mod page;
+mod patience;
+mod problem;
+mod publish;
+mod request_id;
+mod route;
+mod status;
+mod subscribe;
+mod upgrade;
+mod upload;
+mod visit;
+
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use whub_transport::Opened;
 
-use crate::node::Node;
+pub(crate) use counters::HttpCounters;
 
-pub(crate) async fn serve(_node: Arc<Node>, _opened: Opened) {}
+use crate::config::Limits;
+use crate::node::Node;
+use patience::{Patience, Verdict};
+use visit::{Metered, Visit};
+
+/// Serves one connection until it has ended, or was given away by an upgrade.
+pub(crate) async fn serve(node: Arc<Node>, opened: Opened) {
+    let Opened { stream, peer, young, seat, .. } = opened;
+    let _present = node.presence();
+    let config = node.config();
+    let visit = Arc::new(Visit::new(Arc::clone(&node), &peer, stream.is_tls(), young, seat));
+    let io = TokioIo::new(Metered::new(stream, Arc::clone(&visit.written)));
+    let service = {
+        let visit = Arc::clone(&visit);
+        service_fn(move |request| route::respond(visit.welcome(&request), request))
+    };
+    let builder = builder(&config.limits);
+    let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
+    let mut stopping = node.stopping();
+    let mut stop = pin!(stopping.wait_for(|stopping| *stopping));
+    let mut patience = Patience::new(config.limits.first_request);
+    let mut leaving = false;
+    drop(config);
+    poll_fn(|cx| {
+        loop {
+            // 1. The conversation itself. How it failed is the peer's business.
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            // 2. A node that stops asks its clients to go, after what they are waiting for.
+            if !leaving && stop.as_mut().poll(cx).is_ready() {
+                leaving = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
+            }
+            // 3. Peers that keep us waiting.
+            match patience.poll(cx, &visit) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Verdict::End) => return Poll::Ready(()),
+                Poll::Ready(Verdict::Leave) if leaving => return Poll::Ready(()),
+                Poll::Ready(Verdict::Leave) => {
+                    leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    })
+    .await;
+}
+
+/// Streams of one HTTP/2 connection that may be open at once.
+const STREAMS_MAX: u32 = 256;
+
+/// Silence after which an HTTP/2 peer is pinged, and how long it may take to answer.
+const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// What hyper needs at least for its buffers.
+const BUFFER_MIN: usize = 8 * 1024;
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    let head_bytes = limits.header_bytes.max(BUFFER_MIN);
+    // No timer of hyper's own: one per request costs more than one per connection, and it cannot see the time
+    // before the version is known. `Patience` bounds both.
+    // Nor `pipeline_flush`: with it hyper never sends a 101 whose client has sent its first message already.
+    builder.http1().max_buf_size(head_bytes);
+    if limits.header_fields > head::FIELDS_HYPER {
+        builder.http1().max_headers(limits.header_fields);
+    }
+    builder
+        .http2()
+        .enable_connect_protocol()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(PING.0)
+        .keep_alive_timeout(PING.1)
+        .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX));
+    builder
+}

@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use whub_core::{
-    Authenticator, Fault, Hub, Identity, Letter, Post as _, SessionId, SessionLimits, StaticTokens, Token,
+    Authenticator, Fault, Hub, Identity, Letter, Post, SessionId, SessionLimits, StaticTokens, Token,
 };
 use whub_transport::{DirectWriter, TransportCounters};
 
 use crate::config::Config;
+use crate::http::HttpCounters;
 use crate::mailbox::{MailboxPolicy, PeerMailbox};
 
 /// What every connection of a node shares.
@@ -22,11 +23,15 @@ pub(crate) struct Node {
     pub(crate) hub: Arc<Hub>,
     /// What happened at the listeners.
     pub(crate) transport: Arc<TransportCounters>,
+    /// What happened over HTTP.
+    pub(crate) http: HttpCounters,
+    /// When the node began.
+    pub(crate) started: Instant,
     /// The configuration as it is now; replaced whole on reload.
     config: RwLock<Arc<Config>>,
     authenticator: RwLock<Arc<dyn Authenticator>>,
     /// The sessions that are there, so that all of them can be told something.
-    roster: Mutex<HashMap<SessionId, Weak<PeerMailbox>>>,
+    roster: Mutex<HashMap<SessionId, Weak<dyn Post>>>,
     /// Becomes true when the node begins to stop.
     stopping: watch::Sender<bool>,
     /// Connections that are under way, for the one who waits until the last has gone.
@@ -53,6 +58,8 @@ impl Node {
         Self {
             hub: Arc::new(Hub::new(name, agent, limits)),
             transport,
+            http: HttpCounters::default(),
+            started: Instant::now(),
             authenticator: RwLock::new(authenticator(&config)),
             config: RwLock::new(Arc::new(config)),
             roster: Mutex::default(),
@@ -133,8 +140,14 @@ impl Node {
         let config = self.config();
         let policy = MailboxPolicy { bytes: config.limits.mailbox_bytes, slow: config.channels.slow };
         let mailbox = Arc::new(PeerMailbox::new(Arc::clone(&self.hub), framing, direct, policy));
-        self.roster().insert(mailbox.session(), Arc::downgrade(&mailbox));
+        let post: Arc<dyn Post> = mailbox.clone();
+        self.enroll(&post);
         mailbox
+    }
+
+    /// Puts a session on the roster until it is [struck off](Self::strike).
+    pub(crate) fn enroll(&self, mailbox: &Arc<dyn Post>) {
+        self.roster().insert(mailbox.session(), Arc::downgrade(mailbox));
     }
 
     /// Takes an ended session off the roster.
@@ -150,14 +163,14 @@ impl Node {
     /// Posts a letter to every session.
     pub(crate) fn tell_all(&self, mut letter: impl FnMut() -> Letter) {
         // The order in which sessions are told is nobody's business.
-        let mailboxes: Vec<Arc<PeerMailbox>> = self.roster().values().filter_map(Weak::upgrade).collect();
+        let mailboxes: Vec<Arc<dyn Post>> = self.roster().values().filter_map(Weak::upgrade).collect();
         for mailbox in mailboxes {
             // A session that has just ended needs no telling.
             let _ = mailbox.post(letter());
         }
     }
 
-    fn roster(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Weak<PeerMailbox>>> {
+    fn roster(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Weak<dyn Post>>> {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,235 @@
+//! A request for a service's path becomes a call, and its outcome the answer.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
+use whub_core::{Caller, Fault, Identity, Mailbox, Order, Packet};
+use whub_proto::names::ServicePath;
+use whub_proto::{Body, Code, Flags, Request, TooLarge, Writer};
+
+use crate::connection::now;
+use crate::http::body::HttpBody;
+use crate::http::caller::{CALL, CallerMailbox};
+use crate::http::exchange::{Download, Exchange, Turn};
+use crate::http::head;
+use crate::http::problem::Problem;
+use crate::http::request_id;
+use crate::http::upload::{Upload, UploadError};
+use crate::http::visit::Visit;
+
+thread_local! {
+    /// Its buffers are used again by every request of the thread.
+    static WRITER: RefCell<Writer> = RefCell::new(Writer::default());
+}
+
+/// A body that is no longer than this, and says so, travels in the frame of its request, bytes.
+const WHOLE_BYTES: u64 = 64 * 1024;
+
+/// Calls the service at `path`, a raw path, and waits for the head of its answer.
+pub(super) async fn call(
+    visit: &Visit,
+    identity: &Identity,
+    id: &HeaderValue,
+    path: &str,
+    parts: &Parts,
+    body: Incoming,
+) -> Result<Response<HttpBody>, Problem> {
+    let config = visit.node.config();
+    let path = ServicePath::parse(path).map_err(|error| {
+        if error.code() == Code::NotFound {
+            return Problem::not_found(path);
+        }
+        Problem::new(error.code(), "request.path", error.to_string())
+    })?;
+    identity.grants.may_call(&path)?;
+    if visit.node.is_stopping() {
+        return Err(Fault::draining().into());
+    }
+    let body_bytes_max = config.limits.body_bytes.map_or(u64::MAX, |limit| limit as u64);
+    let declared = body.size_hint().lower();
+    if declared > body_bytes_max {
+        return Err(too_large(body_bytes_max));
+    }
+    let timeout_ms = head::timeout_ms(&parts.headers)?;
+    let (first, upload) = if body.is_end_stream() {
+        (Bytes::new(), None)
+    } else if body.size_hint().exact().is_some_and(|bytes| bytes <= WHOLE_BYTES) {
+        let patience = config.limits.call_timeout;
+        let whole = tokio::time::timeout(patience, whole(body)).await.map_err(|_| too_slow())?;
+        (whole.map_err(|error| broken_upload(error, body_bytes_max))?, None)
+    } else {
+        (Bytes::new(), Some(Upload::new(body, body_bytes_max)))
+    };
+    drop(config);
+    let asked = Asked { visit, identity, id, path: &path, parts, timeout_ms };
+    let mut exchange = asked.place(&first, upload)?;
+    drop(first);
+    match poll_fn(|cx| exchange.poll_turn(cx)).await {
+        Turn::Answer { packet, last } => answer(exchange, &packet, last, &parts.method),
+        Turn::Failed(fault) => Err(failed(fault, id)),
+        Turn::Upload(error) => Err(broken_upload(error, body_bytes_max)),
+    }
+}
+
+/// A request as it is about to be placed.
+struct Asked<'a> {
+    visit: &'a Visit,
+    identity: &'a Identity,
+    id: &'a HeaderValue,
+    path: &'a ServicePath<'a>,
+    parts: &'a Parts,
+    timeout_ms: u32,
+}
+
+impl Asked<'_> {
+    fn place(&self, first: &[u8], upload: Option<Upload>) -> Result<Exchange, Problem> {
+        let hub = &self.visit.node.hub;
+        let mut pairs = head::pairs(&self.parts.headers)?;
+        pairs.push((request_id::FIELD.as_str(), request_id::text(self.id)));
+        let format = head::format(&self.parts.headers);
+        let request = Request {
+            path: self.path.as_str(),
+            method: self.parts.method.as_str(),
+            timeout_ms: self.timeout_ms,
+            format,
+            headers: whub_proto::Headers::new(&pairs),
+            query: self.parts.uri.query().unwrap_or_default(),
+            scheme: if self.visit.is_secure { "https" } else { "http" },
+            authority: authority(self.parts),
+            ..Request::default()
+        };
+        let is_text = !first.is_empty() && head::may_be_text(format) && std::str::from_utf8(first).is_ok();
+        let flags = Flags::NONE.with_if(upload.is_none(), Flags::END).with_if(is_text, Flags::TEXT);
+        let caller = Arc::new(CallerMailbox::new(hub.next_session()));
+        let mailbox = Mailbox::new(caller.clone());
+        let placed = WRITER.with_borrow_mut(|writer| {
+            let body = Body::Request(request);
+            let envelope = writer.envelope(&body).map_err(|error| head_too_large(&error))?;
+            let asking = Caller {
+                mailbox: &mailbox,
+                client: &self.visit.client,
+                user: self.identity.user.as_deref().unwrap_or_default(),
+                peer: &self.visit.address,
+            };
+            let order = Order {
+                id: CALL,
+                path: self.path,
+                envelope,
+                payload: first,
+                flags,
+                timeout_ms: self.timeout_ms,
+                credit: 0,
+            };
+            hub.place_call(now(), asking, &order).map_err(Problem::from)
+        })?;
+        Ok(Exchange::new(placed.provider, caller, upload))
+    }
+}
+
+fn authority(parts: &Parts) -> &str {
+    let named = parts.headers.get(hyper::header::HOST).and_then(|host| host.to_str().ok());
+    parts.uri.authority().map(|authority| authority.as_str()).or(named).unwrap_or_default()
+}
+
+/// A body of known and small length, in one piece; most come in one.
+async fn whole(mut body: Incoming) -> Result<Bytes, UploadError> {
+    let mut whole = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Ok(data) = frame.map_err(|_| UploadError::BrokenOff)?.into_data() else { continue };
+        if whole.is_empty() && joined.is_empty() {
+            whole = data;
+            continue;
+        }
+        joined.extend_from_slice(&std::mem::take(&mut whole));
+        joined.extend_from_slice(&data);
+    }
+    Ok(if joined.is_empty() { whole } else { joined.freeze() })
+}
+
+/// The first frame of the answer becomes the head.
+fn answer(
+    exchange: Exchange,
+    packet: &Packet,
+    last: bool,
+    method: &Method,
+) -> Result<Response<HttpBody>, Problem> {
+    let frame = packet.frame().map_err(|error| bad_answer(error.to_string()))?;
+    if let Body::Error(failure) = &frame.body {
+        return Err(Problem::of_service(failure));
+    }
+    let Body::Response(response) = &frame.body else {
+        return Err(bad_answer(format!("the service began its answer with {:?}", frame.head.kind)));
+    };
+    let Some(status) = head::status(response.status) else {
+        return Err(bad_answer(format!("the service answered with the status {}", response.status)));
+    };
+    let bodiless =
+        method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let payload = packet.payload();
+    let has_body = !last || !payload.is_empty();
+    let body = if bodiless {
+        HttpBody::empty()
+    } else if last {
+        HttpBody::full(payload)
+    } else {
+        HttpBody::download(Download::new(exchange, payload))
+    };
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    head::fill(&mut answer, packet, response.headers);
+    // The length of a whole body is known here; of others it is the service's word, which hyper holds it to.
+    if (bodiless || !last)
+        && status != StatusCode::NO_CONTENT
+        && let Some(length) = response.headers.get("content-length").and_then(|text| text.parse::<u64>().ok())
+    {
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    if has_body && !bodiless && !answer.headers().contains_key(CONTENT_TYPE) {
+        answer.headers_mut().insert(CONTENT_TYPE, head::content_type(response.format));
+    }
+    Ok(answer)
+}
+
+fn failed(fault: Fault, id: &HeaderValue) -> Problem {
+    let problem = Problem::from(fault);
+    if problem.code() == Code::DeadlineExceeded {
+        let message = format!("request timeout for message {}", request_id::text(id));
+        return problem.with_message(message);
+    }
+    problem
+}
+
+fn bad_answer(detail: String) -> Problem {
+    Problem::new(Code::ProviderLost, "service.bad_answer", detail)
+}
+
+fn too_large(body_bytes_max: u64) -> Problem {
+    let detail = format!("the body is longer than limits.body_bytes, {body_bytes_max} bytes");
+    Problem::new(Code::TooLarge, "http.body_too_large", detail)
+}
+
+fn too_slow() -> Problem {
+    Problem::new(Code::Timeout, "http.body_timeout", "the body did not come in time")
+}
+
+fn broken_upload(error: UploadError, body_bytes_max: u64) -> Problem {
+    match error {
+        UploadError::TooLarge => too_large(body_bytes_max),
+        UploadError::BrokenOff => {
+            Problem::new(Code::BadRequest, "http.body_broken", "the body broke off or is malformed")
+        }
+    }
+}
+
+fn head_too_large(error: &TooLarge) -> Problem {
+    Problem::new(Code::TooLarge, "http.head_too_large", error.to_string())
+        .with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+}

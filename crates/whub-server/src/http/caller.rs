@@ -1,0 +1,122 @@
+//! A mailbox of one: where the outcome of a single call arrives.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use whub_core::{Fate, Framing, Letter, Parcel, Post, Publication, Sent, SessionId, Undelivered};
+
+/// The call's id on this mailbox: there is only one.
+pub(super) const CALL: u64 = 1;
+
+/// The mailbox of an HTTP caller. What it holds is bounded by the credit that the caller gives.
+#[derive(Debug)]
+pub(super) struct CallerMailbox {
+    session: SessionId,
+    // Held for a push or a pop; the two ends are two tasks.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Most calls get one letter, which needs no queue.
+    first: Option<Letter>,
+    more: VecDeque<Letter>,
+    reader: Option<Waker>,
+    closed: bool,
+}
+
+impl CallerMailbox {
+    pub(super) fn new(session: SessionId) -> Self {
+        Self { session, state: Mutex::default() }
+    }
+
+    /// The next letter.
+    pub(super) fn poll_letter(&self, cx: &mut Context<'_>) -> Poll<Letter> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(letter) = state.first.take() {
+            state.first = state.more.pop_front();
+            return Poll::Ready(letter);
+        }
+        if !state.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            state.reader = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Nothing is accepted from here on.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = State { closed: true, ..State::default() };
+    }
+}
+
+impl Post for CallerMailbox {
+    fn session(&self) -> SessionId {
+        self.session
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Private
+    }
+
+    fn post(&self, letter: Letter) -> Result<(), Undelivered> {
+        let reader = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.closed {
+                return Err(Undelivered::Gone(letter));
+            }
+            if state.first.is_none() {
+                state.first = Some(letter);
+            } else {
+                state.more.push_back(letter);
+            }
+            state.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        Ok(())
+    }
+
+    fn send(&self, _: Parcel<'_>) -> Sent {
+        // Parcels are for halves of pairs; a caller is none.
+        Sent::Gone
+    }
+
+    fn hold(&self) {}
+
+    fn poll_room(&self, _: &Waker) -> bool {
+        true
+    }
+
+    fn publish(&self, _: &dyn Publication) -> Fate {
+        Fate::DroppedGone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credit(bytes: u32) -> Letter {
+        Letter::Credit { id: CALL, bytes }
+    }
+
+    #[test]
+    fn letters_come_out_in_order_and_none_after_the_end() {
+        let mailbox = CallerMailbox::new(SessionId(7));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(mailbox.poll_letter(&mut cx).is_pending());
+        for bytes in 1..=3 {
+            mailbox.post(credit(bytes)).unwrap();
+        }
+        for expected in 1..=3 {
+            let Poll::Ready(Letter::Credit { bytes, .. }) = mailbox.poll_letter(&mut cx) else { panic!() };
+            assert_eq!(bytes, expected);
+        }
+        assert!(mailbox.poll_letter(&mut cx).is_pending());
+        mailbox.close();
+        assert!(matches!(mailbox.post(credit(1)), Err(Undelivered::Gone(_))));
+    }
+}

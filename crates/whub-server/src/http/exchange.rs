@@ -1,0 +1,168 @@
+//! A call under way: the body goes up, the answer comes down, and whoever drops it has abandoned the call.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use whub_core::{CallKey, Fault, Letter, Mailbox, Packet, Post as _, WINDOW};
+use whub_proto::{Body, Code, Kind};
+
+use crate::http::body::BrokenOff;
+use crate::http::caller::{CALL, CallerMailbox};
+use crate::http::upload::{Upload, UploadError};
+
+/// Response bytes that the client has taken before the provider is told so.
+const REFILL_BYTES: u32 = WINDOW / 2;
+
+/// A call that a provider owes an answer for.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    provider: Mailbox,
+    caller: Arc<CallerMailbox>,
+    upload: Option<Upload>,
+    settled: bool,
+}
+
+/// The next thing that happened.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// `Response`, `Data`, or the service's `Error`.
+    Answer { packet: Packet, last: bool },
+    /// The call ended without an answer.
+    Failed(Fault),
+    /// The client's body did not come whole.
+    Upload(UploadError),
+}
+
+impl Exchange {
+    pub(super) fn new(provider: Mailbox, caller: Arc<CallerMailbox>, upload: Option<Upload>) -> Self {
+        Self { provider, caller, upload, settled: false }
+    }
+
+    /// Moves the upload on and waits for the next letter.
+    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        loop {
+            match self.caller.poll_letter(cx) {
+                Poll::Ready(Letter::Answer { packet, last, .. }) => {
+                    self.settled |= last;
+                    return Poll::Ready(Turn::Answer { packet, last });
+                }
+                Poll::Ready(Letter::Failed { fault, .. }) => {
+                    self.settled = true;
+                    return Poll::Ready(Turn::Failed(fault));
+                }
+                Poll::Ready(Letter::Credit { bytes, .. }) => {
+                    if let Some(upload) = &mut self.upload {
+                        upload.refill(bytes);
+                    }
+                }
+                // Letters to sessions; nobody posts them here.
+                Poll::Ready(_) => {}
+                Poll::Pending => return self.poll_upload(cx).map(Turn::Upload),
+            }
+        }
+    }
+
+    /// Ready only with a failure.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<UploadError> {
+        let key = self.key();
+        let Some(upload) = &mut self.upload else { return Poll::Pending };
+        match upload.poll(cx, &self.provider, key) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                self.upload = None;
+                Poll::Pending
+            }
+            Poll::Ready(Err(error)) => {
+                self.upload = None;
+                Poll::Ready(error)
+            }
+        }
+    }
+
+    fn refill(&self, bytes: u32) {
+        if !self.settled {
+            // A provider that is gone fails the call by itself.
+            let _ = self.provider.post(Letter::Refill { call: self.key(), bytes });
+        }
+    }
+
+    fn key(&self) -> CallKey {
+        CallKey { caller: self.caller.session(), id: CALL }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.caller.close();
+        if !self.settled {
+            let _ = self.provider.post(Letter::Abandon { call: self.key(), code: Code::Cancelled });
+        }
+    }
+}
+
+/// The rest of an answer that did not fit into one frame.
+#[derive(Debug)]
+pub(super) struct Download {
+    exchange: Exchange,
+    /// What came with the head.
+    first: Bytes,
+    /// Taken by the client, not yet told to the provider.
+    taken: u32,
+    ended: bool,
+}
+
+impl Download {
+    pub(super) fn new(exchange: Exchange, first: Bytes) -> Self {
+        Self { exchange, first, taken: 0, ended: false }
+    }
+
+    /// The next bytes; `None` at the end.
+    pub(super) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        if !self.first.is_empty() {
+            let first = std::mem::take(&mut self.first);
+            return Poll::Ready(Some(Ok(self.take(first))));
+        }
+        while !self.ended {
+            let bytes = match std::task::ready!(self.exchange.poll_turn(cx)) {
+                Turn::Answer { packet, last } => {
+                    self.ended = last;
+                    match content(&packet) {
+                        Ok(bytes) => bytes,
+                        Err(error) => return self.break_off(error),
+                    }
+                }
+                Turn::Failed(fault) => return self.break_off(fault.to_string()),
+                Turn::Upload(error) => return self.break_off(format!("its request did: {error:?}")),
+            };
+            if !bytes.is_empty() {
+                return Poll::Ready(Some(Ok(self.take(bytes))));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn take(&mut self, bytes: Bytes) -> Bytes {
+        self.taken = self.taken.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        if self.taken >= REFILL_BYTES {
+            self.exchange.refill(std::mem::take(&mut self.taken));
+        }
+        bytes
+    }
+
+    fn break_off(&mut self, why: String) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        self.ended = true;
+        Poll::Ready(Some(Err(BrokenOff(why))))
+    }
+}
+
+fn content(packet: &Packet) -> Result<Bytes, String> {
+    if packet.head(CALL).kind == Kind::Data {
+        return Ok(packet.payload());
+    }
+    let frame = packet.frame().map_err(|error| error.to_string())?;
+    if let Body::Error(failure) = &frame.body {
+        return Err(format!("{} ({})", failure.reason, failure.slug));
+    }
+    Err(format!("the service sent {:?} instead of Data", frame.head.kind))
+}

@@ -1,0 +1,261 @@
+//! Who may talk to the hub at all: no web page may use it on its visitor's machine.
+//!
+//! Two headers decide, because a browser sets them and a page cannot. `Host` must be an address, `localhost` or a
+//! configured name, so that a page cannot reach the hub under a name of its own (DNS rebinding). `Origin`, where
+//! there is one, must be the hub's own, on the same machine, or configured (cross-site requests and WebSockets).
+//! Requests that a page makes without `Origin`, such as images, betray themselves by `Sec-Fetch-Site`.
+
+use std::net::IpAddr;
+
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HOST, HeaderName, HeaderValue, ORIGIN, VARY,
+};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Response, StatusCode, Version};
+use whub_proto::Code;
+
+use crate::config::Http;
+use crate::http::body::HttpBody;
+use crate::http::problem::Problem;
+use crate::http::visit::Visit;
+
+/// A web page of elsewhere that may read the answer.
+#[derive(Debug, Clone)]
+pub(super) struct Guest(HeaderValue);
+
+/// Lets a request in.
+///
+/// # Errors
+/// 400, 403 or 421.
+pub(super) fn check(visit: &Visit, rules: &Http, parts: &Parts) -> Result<Option<Guest>, Problem> {
+    let authority = authority(parts)?;
+    if let Some(authority) = &authority
+        && !authority.is_welcome(rules)
+    {
+        visit.node.http.refused_hosts.one();
+        return Err(misdirected(authority.host));
+    }
+    let outcome = check_origin(visit, rules, parts, authority.as_ref());
+    if outcome.is_err() {
+        visit.node.http.refused_origins.one();
+    }
+    outcome
+}
+
+fn check_origin(
+    visit: &Visit,
+    rules: &Http,
+    parts: &Parts,
+    authority: Option<&Authority<'_>>,
+) -> Result<Option<Guest>, Problem> {
+    let mut origins = parts.headers.get_all(ORIGIN).iter();
+    let Some(origin) = origins.next() else {
+        return check_site(rules, &parts.headers, authority).map(|()| None);
+    };
+    let text = origin.to_str().ok().filter(|_| origins.next().is_none()).ok_or_else(foreign)?;
+    let page = Page::parse(text);
+    let is_own = page.as_ref().is_some_and(|page| {
+        authority.is_some_and(|authority| {
+            page.is_secure == visit.is_secure && authority.is_same(&page.authority, page.is_secure)
+        })
+    });
+    if is_own {
+        return Ok(None);
+    }
+    let is_neighbour = visit.is_local
+        && page.is_some_and(|page| page.authority.is_loopback())
+        && authority.is_some_and(Authority::is_loopback);
+    if is_neighbour || rules.lists_origin(text) {
+        return Ok(Some(Guest(origin.clone())));
+    }
+    Err(foreign())
+}
+
+/// A page's request that carries no `Origin`: an image, a script, a link. On the visitor's own machine it may not
+/// come from elsewhere.
+fn check_site(rules: &Http, headers: &HeaderMap, authority: Option<&Authority<'_>>) -> Result<(), Problem> {
+    let cross_site = headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
+    if cross_site && authority.is_some_and(Authority::is_loopback) && !rules.lists_origin("*") {
+        return Err(foreign());
+    }
+    Ok(())
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+
+fn misdirected(host: &str) -> Problem {
+    let detail = format!("this hub is not called {host}; add the name to http.allowed_hosts if it should be");
+    Problem::new(Code::BadRequest, "http.host", detail).with_status(StatusCode::MISDIRECTED_REQUEST)
+}
+
+fn foreign() -> Problem {
+    let detail = "this web page may not use the hub; add its origin to http.allowed_origins if it should";
+    Problem::new(Code::Forbidden, "http.origin", detail)
+}
+
+/// The answer to a browser that asks before it sends (CORS preflight), if this is one.
+pub(super) fn preflight(parts: &Parts, guest: Option<&Guest>) -> Option<Response<HttpBody>> {
+    let asks = parts.method == Method::OPTIONS && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    if guest.is_none() || !asks {
+        return None;
+    }
+    let mut response = Response::new(HttpBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+    );
+    if let Some(wanted) = parts.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+    }
+    if parts.headers.contains_key(REQUEST_PRIVATE_NETWORK) {
+        headers.insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
+    }
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    Some(response)
+}
+
+impl Guest {
+    /// Lets the page read the answer.
+    pub(super) fn admit(&self, headers: &mut HeaderMap) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.0.clone());
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+        headers.append(VARY, HeaderValue::from_static("origin"));
+    }
+}
+
+/// Host and port, as a client wrote them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Authority<'a> {
+    /// Without the brackets of an IPv6 address.
+    host: &'a str,
+    port: Option<u16>,
+}
+
+/// What the request is addressed to; `None` where HTTP/1.0 lets it be unsaid.
+fn authority(parts: &Parts) -> Result<Option<Authority<'_>>, Problem> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let (host, None) = (hosts.next(), hosts.next()) else { return Err(bad_host()) };
+    let host =
+        host.map(|host| host.to_str().ok().and_then(Authority::parse).ok_or_else(bad_host)).transpose()?;
+    let target = parts.uri.authority().map(|target| Authority::parse(target.as_str()).ok_or_else(bad_host));
+    match (target.transpose()?, host) {
+        // HTTP/2 allows both, but not that they differ; so do we for absolute forms of HTTP/1.
+        (Some(target), Some(host)) if target != host => Err(bad_host()),
+        (Some(_), None) if parts.version == Version::HTTP_11 => Err(bad_host()),
+        (None, None) if parts.version != Version::HTTP_10 => Err(bad_host()),
+        (Some(named), _) | (None, Some(named)) => Ok(Some(named)),
+        (None, None) => Ok(None),
+    }
+}
+
+fn bad_host() -> Problem {
+    Problem::new(
+        Code::BadRequest,
+        "http.host",
+        "a request names its host once, as a name or address with a port",
+    )
+}
+
+impl<'a> Authority<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, rest) = rest.split_once(']')?;
+                host.parse::<std::net::Ipv6Addr>().ok()?;
+                (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+            }
+            None => match text.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            },
+        };
+        let is_name = !host.is_empty()
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
+        let port = port.filter(|port| !port.is_empty()).map(str::parse).transpose().ok()?;
+        is_name.then_some(Self { host, port })
+    }
+
+    fn is_welcome(&self, rules: &Http) -> bool {
+        self.ip().is_some() || self.host.eq_ignore_ascii_case("localhost") || rules.lists_host(self.host)
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost")
+            || self.ip().is_some_and(|ip| ip.to_canonical().is_loopback())
+    }
+
+    fn is_same(&self, other: &Authority<'_>, is_secure: bool) -> bool {
+        let usual = if is_secure { 443 } else { 80 };
+        self.host.eq_ignore_ascii_case(other.host)
+            && self.port.unwrap_or(usual) == other.port.unwrap_or(usual)
+    }
+
+    fn ip(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+}
+
+/// Where a page comes from.
+#[derive(Debug)]
+struct Page<'a> {
+    is_secure: bool,
+    authority: Authority<'a>,
+}
+
+impl<'a> Page<'a> {
+    /// `None` for `null` and schemes that are not the web's.
+    fn parse(origin: &'a str) -> Option<Self> {
+        let (scheme, rest) = origin.split_once("://")?;
+        let is_secure = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        Some(Self { is_secure, authority: Authority::parse(rest)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_are_names_or_addresses_with_a_port() {
+        let parse = |text| Authority::parse(text).map(|found| (found.host, found.port));
+        assert_eq!(parse("localhost:9482"), Some(("localhost", Some(9482))));
+        assert_eq!(parse("127.0.0.1"), Some(("127.0.0.1", None)));
+        assert_eq!(parse("[::1]:80"), Some(("::1", Some(80))));
+        assert_eq!(parse("hub.example:"), Some(("hub.example", None)));
+        for bad in ["", ":80", "a b", "user@host", "[::1", "[::1]80", "[x]", "h:x", "h:99999", "h/p", "a:1:2"]
+        {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_a_name_and_two_ranges() {
+        let is_loopback = |text| Authority::parse(text).unwrap().is_loopback();
+        assert!(is_loopback("LocalHost:3000"));
+        assert!(is_loopback("127.9.9.9"));
+        assert!(is_loopback("[::1]"));
+        assert!(is_loopback("[::ffff:127.0.0.1]"));
+        assert!(!is_loopback("localhost.evil.example"));
+        assert!(!is_loopback("192.168.0.1"));
+    }
+
+    #[test]
+    fn the_usual_port_may_be_left_out() {
+        let is_same = |one, other, secure| {
+            Authority::parse(one).unwrap().is_same(&Authority::parse(other).unwrap(), secure)
+        };
+        assert!(is_same("Hub.example", "hub.example:443", true));
+        assert!(!is_same("hub.example", "hub.example:443", false));
+        assert!(!is_same("hub.example:1", "hub.example:2", false));
+    }
+}

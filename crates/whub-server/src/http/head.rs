@@ -1,0 +1,210 @@
+//! Heads of requests and answers, translated between HTTP and the protocol.
+
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Response, StatusCode};
+use whub_core::Packet;
+use whub_proto::{Code, Format, Headers};
+
+use crate::http::problem::Problem;
+
+/// Header fields that hyper parses without being told a number.
+pub(super) const FIELDS_HYPER: usize = 100;
+
+/// The caller's deadline in milliseconds.
+pub(super) const TIMEOUT: HeaderName = HeaderName::from_static("x-timeout-ms");
+
+/// Longest deadline that a caller may name: one hour.
+const TIMEOUT_MS_MAX: u32 = 3_600_000;
+
+/// The pairs of a request that its provider gets to see.
+///
+/// # Errors
+/// When a value is no text.
+pub(super) fn pairs(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, Problem> {
+    let mut pairs = Vec::with_capacity(headers.len() + 1);
+    for (name, value) in headers {
+        if is_kept_back(name.as_str()) || is_named_in_connection(headers, name) {
+            continue;
+        }
+        let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
+            let detail = format!("the value of the header field {name} is not UTF-8");
+            return Err(Problem::new(Code::BadRequest, "http.header", detail));
+        };
+        pairs.push((name.as_str(), value));
+    }
+    Ok(pairs)
+}
+
+/// Never shown to providers: what concerns this connection alone, credentials, and what the seed system held back.
+fn is_kept_back(name: &str) -> bool {
+    is_hop_by_hop(name)
+        || matches!(
+            name,
+            "host"
+                | "user-agent"
+                | "accept"
+                | "accept-encoding"
+                | "content-length"
+                | "expect"
+                | "from"
+                | "to"
+                | "id"
+                | "whr"
+                | "r-token"
+                | "authorization"
+                | "cookie"
+                | "x-to"
+                | "x-request-id"
+                | "x-timeout-ms"
+        )
+}
+
+/// RFC 9110 section 7.6.1, and what older software takes for it.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// Whether `Connection` declares the field to be hop-by-hop.
+fn is_named_in_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(header::CONNECTION).iter().any(|value| {
+        let value = value.as_bytes();
+        value
+            .split(|byte| *byte == b',')
+            .any(|entry| entry.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    })
+}
+
+/// The deadline that the caller names; 0 for the hub's.
+///
+/// # Errors
+/// When it is no number from 1 to one hour.
+pub(super) fn timeout_ms(headers: &HeaderMap) -> Result<u32, Problem> {
+    let Some(value) = headers.get(TIMEOUT) else { return Ok(0) };
+    let ms = value.to_str().ok().and_then(|text| text.parse().ok());
+    ms.filter(|ms| (1..=TIMEOUT_MS_MAX).contains(ms)).ok_or_else(|| {
+        let detail = format!("{TIMEOUT} is a number of milliseconds from 1 to {TIMEOUT_MS_MAX}");
+        Problem::new(Code::BadRequest, "http.timeout", detail)
+    })
+}
+
+/// What a body is, by its `Content-Type`.
+pub(super) fn format(headers: &HeaderMap) -> Format {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return Format::Unspecified;
+    };
+    let media = value.split(';').next().unwrap_or_default().trim();
+    if media.len() > 5 && media.as_bytes()[..5].eq_ignore_ascii_case(b"text/") {
+        return Format::Text;
+    }
+    match media.to_ascii_lowercase().as_str() {
+        "application/json" => Format::Json,
+        "application/octet-stream" => Format::Bytes,
+        "application/msgpack" | "application/vnd.msgpack" | "application/x-msgpack" => Format::Msgpack,
+        "application/cbor" => Format::Cbor,
+        "application/protobuf" | "application/x-protobuf" => Format::Protobuf,
+        other if other.ends_with("+json") => Format::Json,
+        _ => Format::Unspecified,
+    }
+}
+
+/// Whether a body of this format may be shown as text if it is some.
+pub(super) fn may_be_text(format: Format) -> bool {
+    matches!(format, Format::Unspecified | Format::Text | Format::Json)
+}
+
+/// Sets the headers of an answer. Values share the packet's bytes.
+pub(super) fn fill<B>(response: &mut Response<B>, packet: &Packet, headers: Headers<'_>) {
+    let filled = response.headers_mut();
+    filled.reserve(headers.len() + 3);
+    for (name, value) in headers {
+        if is_hop_by_hop(name) || matches!(name, "content-length" | "x-request-id") {
+            continue;
+        }
+        // What HTTP cannot carry is left out: it could only break the answer's frame.
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
+        let shared = packet.bytes().slice_ref(value.as_bytes());
+        let Ok(value) = HeaderValue::from_maybe_shared(shared) else { continue };
+        filled.append(name, value);
+    }
+}
+
+/// The status of an answer.
+pub(super) fn status(number: u16) -> Option<StatusCode> {
+    StatusCode::from_u16(number).ok().filter(|status| !status.is_informational())
+}
+
+/// What a body is that the service did not name.
+pub(super) fn content_type(format: Format) -> HeaderValue {
+    HeaderValue::from_static(match format {
+        Format::Text => "text/plain; charset=utf-8",
+        Format::Bytes => "application/octet-stream",
+        Format::Msgpack => "application/msgpack",
+        Format::Cbor => "application/cbor",
+        Format::Protobuf => "application/protobuf",
+        Format::FlatBuffers => "application/octet-stream",
+        // As clients of the seed system know it.
+        Format::Unspecified | Format::Json | Format::Unknown(_) => "application/json; charset=UTF-8",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn providers_see_what_is_end_to_end_and_no_credentials() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "h"),
+            ("authorization", "Bearer s"),
+            ("cookie", "c"),
+            ("connection", "close, X-Secret"),
+            ("x-secret", "1"),
+            ("content-type", "text/plain"),
+            ("x-tenant", "acme"),
+        ] {
+            headers.append(name, value.parse().unwrap());
+        }
+        assert_eq!(pairs(&headers).unwrap(), [("content-type", "text/plain"), ("x-tenant", "acme")]);
+    }
+
+    #[test]
+    fn formats_follow_the_media_type() {
+        let of = |media: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, media.parse().unwrap());
+            format(&headers)
+        };
+        assert_eq!(of("application/json; charset=utf-8"), Format::Json);
+        assert_eq!(of("application/problem+json"), Format::Json);
+        assert_eq!(of("Text/HTML"), Format::Text);
+        assert_eq!(of("application/x-www-form-urlencoded"), Format::Unspecified);
+        assert_eq!(format(&HeaderMap::new()), Format::Unspecified);
+    }
+
+    #[test]
+    fn deadlines_are_bounded() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(TIMEOUT, text.parse().unwrap());
+            timeout_ms(&headers)
+        };
+        assert_eq!(of("250").unwrap(), 250);
+        for bad in ["0", "-1", "soon", "3600001"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+        assert_eq!(timeout_ms(&HeaderMap::new()).unwrap(), 0);
+    }
+}

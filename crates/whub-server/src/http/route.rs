@@ -1,0 +1,206 @@
+//! From a request to its answer.
+
+use std::convert::Infallible;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use tracing::Level;
+use whub_core::Identity;
+use whub_proto::Code;
+
+use crate::config::Config;
+use crate::http::body::HttpBody;
+use crate::http::guard;
+use crate::http::problem::Problem;
+use crate::http::upgrade::{self, Place};
+use crate::http::visit::{Stay, Visit};
+use crate::http::{call, credentials, metrics, page, publish, request_id, status, subscribe};
+
+/// Answers one request. Never fails: what goes wrong is an answer too.
+pub(super) async fn respond(
+    stay: Stay,
+    request: Request<Incoming>,
+) -> Result<Response<HttpBody>, Infallible> {
+    let began = Instant::now();
+    let id = request_id::of(request.headers(), &stay);
+    // Paths are logged without their query, which may hold a token of old.
+    let logged =
+        tracing::enabled!(Level::DEBUG).then(|| (request.method().clone(), request.uri().path().to_owned()));
+    let ends_connection = is_chunked(&request);
+    let mut response = answer(&stay, &id, request).await;
+    if ends_connection {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some((method, path)) = logged {
+        let (status, ms) = (response.status().as_u16(), began.elapsed().as_secs_f32() * 1000.0);
+        let request_id = request_id::text(&id);
+        tracing::debug!(%method, path, status, ms, request_id, peer = %stay.address, "request");
+    }
+    response.headers_mut().insert(&request_id::FIELD, id);
+    response.body_mut().keep(stay);
+    Ok(response)
+}
+
+/// A body in chunks is the last thing on its HTTP/1 connection. hyper takes the chunks for true and hides a
+/// `Content-Length` that contradicts them; whoever stands in front may have believed that one, so what follows may
+/// be a request that nobody let pass.
+fn is_chunked(request: &Request<Incoming>) -> bool {
+    request.version() != Version::HTTP_2 && request.headers().contains_key(TRANSFER_ENCODING)
+}
+
+async fn answer(visit: &Visit, id: &HeaderValue, request: Request<Incoming>) -> Response<HttpBody> {
+    let config = visit.node.config();
+    let (parts, body) = request.into_parts();
+    let guest = match guard::check(visit, &config.http, &parts) {
+        Ok(guest) => guest,
+        Err(problem) => return problem.into_response(),
+    };
+    let mut response = match guard::preflight(&parts, guest.as_ref()) {
+        Some(response) => response,
+        None => route(visit, &config, id, parts, body).await.unwrap_or_else(Problem::into_response),
+    };
+    if let Some(guest) = guest {
+        guest.admit(response.headers_mut());
+    }
+    response
+}
+
+async fn route(
+    visit: &Visit,
+    config: &Config,
+    id: &HeaderValue,
+    parts: Parts,
+    body: Incoming,
+) -> Result<Response<HttpBody>, Problem> {
+    let wants_websocket = upgrade::is_wanted(&parts);
+    if parts.method == Method::TRACE || (parts.method == Method::CONNECT && !wants_websocket) {
+        return Err(Problem::method(parts.uri.path(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    if config.limits.header_fields < parts.headers.len() {
+        return Err(too_many_fields(config.limits.header_fields));
+    }
+    // The path outlives the parts, which an upgrade takes apart.
+    let uri = parts.uri.clone();
+    let path = uri.path();
+    match path {
+        "*" if parts.method == Method::OPTIONS => Ok(no_content()),
+        "/" | "/dashboard" => reading(&parts).map(|()| page::show(visit, named(visit, &parts).is_ok())),
+        "/healthz" => reading(&parts).map(|()| plain(StatusCode::OK, "ok\n")),
+        "/readyz" => reading(&parts).map(|()| ready(visit)),
+        "/metrics" => {
+            reading(&parts)?;
+            named(visit, &parts)?;
+            Ok(metrics::show(&visit.node))
+        }
+        "/ws" => upgrade::upgrade(visit, config, Request::from_parts(parts, body), Place::Session),
+        "/debug/echo" if config.debug.echo => {
+            upgrade::upgrade(visit, config, Request::from_parts(parts, body), Place::Echo)
+        }
+        _ => {
+            if let Some(pair) = path.strip_prefix("/pair/") {
+                return upgrade::upgrade(visit, config, Request::from_parts(parts, body), Place::Pair(pair));
+            }
+            if let Some(own) = path.strip_prefix("/v1/") {
+                return api(visit, config, id, own, parts, body, wants_websocket).await;
+            }
+            service(visit, id, path, parts, body, wants_websocket).await
+        }
+    }
+}
+
+/// `/v1/…`; `own` is what follows.
+async fn api(
+    visit: &Visit,
+    config: &Config,
+    id: &HeaderValue,
+    own: &str,
+    parts: Parts,
+    body: Incoming,
+    wants_websocket: bool,
+) -> Result<Response<HttpBody>, Problem> {
+    // The slash stays: a call's path begins with it.
+    if own.starts_with("call/") {
+        return service(visit, id, &own["call".len()..], parts, body, wants_websocket).await;
+    }
+    if let Some(channel) = own.strip_prefix("publish/") {
+        if !matches!(parts.method, Method::POST | Method::PUT) {
+            return Err(Problem::method(parts.uri.path(), "POST, PUT"));
+        }
+        let identity = named(visit, &parts)?;
+        return publish::publish(visit, config, &identity, channel, &parts, body).await;
+    }
+    let identity = named(visit, &parts)?;
+    if let Some(filter) = own.strip_prefix("subscribe/") {
+        if parts.method != Method::GET {
+            return Err(Problem::method(parts.uri.path(), "GET"));
+        }
+        return subscribe::subscribe(visit, config, &identity, filter, &parts);
+    }
+    match own {
+        "status" => reading(&parts).map(|()| status::status(&visit.node)),
+        "services" => reading(&parts).map(|()| status::services(&visit.node, &identity)),
+        _ => Err(Problem::not_found(parts.uri.path())),
+    }
+}
+
+async fn service(
+    visit: &Visit,
+    id: &HeaderValue,
+    path: &str,
+    parts: Parts,
+    body: Incoming,
+    wants_websocket: bool,
+) -> Result<Response<HttpBody>, Problem> {
+    if wants_websocket {
+        let detail = "this hub does not pass WebSockets on to services yet; use /ws, or /pair/<id>";
+        return Err(Problem::new(Code::Unsupported, "service.websocket", detail));
+    }
+    let identity = named(visit, &parts)?;
+    call::call(visit, &identity, id, path, &parts, body).await
+}
+
+/// Who asks.
+fn named(visit: &Visit, parts: &Parts) -> Result<Identity, Problem> {
+    visit.node.authenticate(credentials::of_header(&parts.headers)).map_err(|fault| {
+        visit.node.hub.counters.unauthorized.one();
+        fault.into()
+    })
+}
+
+fn reading(parts: &Parts) -> Result<(), Problem> {
+    match parts.method {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(Problem::method(parts.uri.path(), "GET, HEAD")),
+    }
+}
+
+fn ready(visit: &Visit) -> Response<HttpBody> {
+    if visit.node.is_stopping() {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
+    plain(StatusCode::OK, "ready\n")
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<HttpBody> {
+    let mut response = Response::new(HttpBody::full(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn no_content() -> Response<HttpBody> {
+    let mut response = Response::new(HttpBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+fn too_many_fields(limit: usize) -> Problem {
+    let detail = format!("the request has more than limits.header_fields, {limit} header fields");
+    Problem::new(Code::TooLarge, "http.header_fields", detail)
+        .with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+}

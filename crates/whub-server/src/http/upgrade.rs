@@ -1,0 +1,234 @@
+//! From HTTP to WebSocket: the handshake is answered here, then the bare stream is given away.
+
+use std::sync::Arc;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::ext::Protocol;
+use hyper::header::{
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use hyper::http::request::Parts;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade::downcast;
+use whub_core::Peer;
+use whub_proto::Code;
+use whub_proto::names::PairId;
+use whub_transport::{AddressSeat, Stream};
+use whub_ws::deflate;
+use whub_ws::handshake::{Refusal, Upgrade};
+
+use crate::config::Config;
+use crate::connection::{self, Dialect};
+use crate::http::body::HttpBody;
+use crate::http::credentials;
+use crate::http::problem::Problem;
+use crate::http::visit::{Metered, Visit};
+
+/// The subprotocols of `/ws`.
+const BINARY: &str = "whub.v1";
+const JSON: &str = "whub.v1.json";
+
+/// The subprotocol for plain WebSockets that offer one only to carry a token.
+const PLAIN: &str = "whub.plain";
+
+/// What a WebSocket is opened for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// `/ws`
+    Session,
+    /// `/pair/<id>`, with the raw id.
+    Pair(&'a str),
+    /// `/debug/echo`
+    Echo,
+}
+
+/// Whether the request asks for a WebSocket, sound or not.
+pub(super) fn is_wanted(parts: &Parts) -> bool {
+    match parts.method {
+        Method::CONNECT => {
+            parts.extensions.get::<Protocol>().is_some_and(|name| name.as_str() == "websocket")
+        }
+        _ => Upgrade::is_wanted(fields(&parts.headers)),
+    }
+}
+
+/// Answers the handshake. What follows it runs in a task of its own, so that the memory of HTTP is freed.
+pub(super) fn upgrade(
+    visit: &Visit,
+    config: &Config,
+    mut request: Request<Incoming>,
+    place: Place<'_>,
+) -> Result<Response<HttpBody>, Problem> {
+    let handshake = read(&request)?;
+    let agreed = match place {
+        Place::Echo => handshake.accept_deflate(&deflate::Config::default()),
+        Place::Session | Place::Pair(_) if config.websocket.deflate => {
+            handshake.accept_deflate(&deflate::Config::default())
+        }
+        Place::Session | Place::Pair(_) => None,
+    };
+    let token = token(&handshake, request.headers())?;
+    let protocol = choose(&handshake, place)?;
+    let accepted = accept(&handshake, protocol, agreed);
+    let guest = Guest::check(visit, place, token, protocol)?;
+    if visit.node.is_stopping() {
+        return Err(whub_core::Fault::draining().into());
+    }
+    visit.node.http.upgrades.one();
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    guest.await_stream(visit, on_upgrade, agreed);
+    Ok(accepted)
+}
+
+fn read(request: &Request<Incoming>) -> Result<Upgrade<'_>, Problem> {
+    let headers = fields(request.headers());
+    let path = request.uri().path();
+    let handshake = match (request.method(), request.version()) {
+        (&Method::CONNECT, _) => Upgrade::from_extended_connect(headers),
+        (&Method::GET, Version::HTTP_11) if request.body().is_end_stream() => Upgrade::from_http1(headers),
+        (&Method::GET, Version::HTTP_11) => {
+            return Err(Problem::new(Code::BadRequest, "websocket.body", "a WebSocket request has no body"));
+        }
+        (&Method::GET, _) => Err(Refusal::NotWebSocket),
+        _ => return Err(Problem::method(path, "GET")),
+    };
+    handshake.map_err(|refusal| {
+        let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        let problem =
+            Problem::new(Code::BadRequest, "websocket.handshake", refusal.to_string()).with_status(status);
+        if status == StatusCode::UPGRADE_REQUIRED { problem.with_upgrade() } else { problem }
+    })
+}
+
+fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+}
+
+fn token(handshake: &Upgrade<'_>, headers: &HeaderMap) -> Result<Option<Box<str>>, Problem> {
+    match credentials::of_header(headers) {
+        Some(token) => Ok(Some(token.into())),
+        None => Ok(credentials::of_protocols(&handshake.protocols)?.map(Into::into)),
+    }
+}
+
+fn choose<'a>(handshake: &Upgrade<'a>, place: Place<'_>) -> Result<Option<&'a str>, Problem> {
+    if !matches!(place, Place::Session) {
+        let plain = handshake.choose_protocol(|name| name == PLAIN);
+        return Ok(plain.or_else(|| handshake.choose_protocol(|name| !credentials::is_token(name))));
+    }
+    let chosen = handshake.choose_protocol(|name| matches!(name, BINARY | JSON));
+    chosen.map(Some).ok_or_else(|| {
+        let detail = format!("/ws needs a subprotocol: {BINARY} (binary messages) or {JSON} (text messages)");
+        Problem::new(Code::BadRequest, "websocket.subprotocol", detail)
+    })
+}
+
+fn accept(
+    handshake: &Upgrade<'_>,
+    protocol: Option<&str>,
+    agreed: Option<deflate::Agreement>,
+) -> Response<HttpBody> {
+    let mut response = Response::new(HttpBody::empty());
+    let headers = response.headers_mut();
+    // What was parsed as tokens, or made here, always makes a value.
+    let value = |text: &str| HeaderValue::from_str(text).ok();
+    if let Some(protocol) = protocol.and_then(value) {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    if let Some(agreed) = agreed.and_then(|agreed| value(&agreed.to_string())) {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, agreed);
+    }
+    if let Some(key) = handshake.accept.as_deref().and_then(value) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, key);
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    }
+    response
+}
+
+/// Who comes, and what for.
+enum Guest {
+    Session(Dialect, Peer),
+    Pair(PairId),
+    Echo,
+}
+
+impl Guest {
+    fn check(
+        visit: &Visit,
+        place: Place<'_>,
+        token: Option<Box<str>>,
+        protocol: Option<&str>,
+    ) -> Result<Self, Problem> {
+        match place {
+            Place::Session => {
+                // Without a token here, `Hello` may still bring one.
+                if token.is_some() {
+                    named(visit, token.as_deref())?;
+                }
+                let dialect = if protocol == Some(JSON) { Dialect::Json } else { Dialect::Binary };
+                let peer = Peer { client: visit.node.client_name(), address: visit.address.clone(), token };
+                Ok(Self::Session(dialect, peer))
+            }
+            Place::Pair(raw) => {
+                let pair = PairId::from_url_segment(raw)
+                    .map_err(|error| Problem::new(error.code(), "pair.id", error.to_string()))?;
+                named(visit, token.as_deref())?.grants.may_pair(&pair)?;
+                Ok(Self::Pair(pair))
+            }
+            Place::Echo => Ok(Self::Echo),
+        }
+    }
+
+    fn await_stream(self, visit: &Visit, on_upgrade: OnUpgrade, agreed: Option<deflate::Agreement>) {
+        let node = Arc::clone(&visit.node);
+        let seat = Arc::clone(&visit.seat);
+        match self {
+            Self::Session(dialect, peer) => give_away(on_upgrade, seat, move |stream, early| {
+                connection::run_session(node, stream, early, dialect, agreed, peer)
+            }),
+            Self::Pair(pair) => give_away(on_upgrade, seat, move |stream, early| {
+                connection::run_pair(node, stream, early, pair, agreed)
+            }),
+            Self::Echo => give_away(on_upgrade, seat, move |stream, early| {
+                connection::run_echo(node, stream, early, agreed)
+            }),
+        }
+    }
+}
+
+fn named(visit: &Visit, token: Option<&str>) -> Result<whub_core::Identity, Problem> {
+    visit.node.authenticate(token).map_err(|fault| {
+        visit.node.hub.counters.unauthorized.one();
+        fault.into()
+    })
+}
+
+/// Runs `talk` on the stream as soon as hyper lets go of it.
+fn give_away<F>(
+    on_upgrade: OnUpgrade,
+    seat: Arc<AddressSeat>,
+    talk: impl FnOnce(Stream, Vec<u8>) -> F + Send + 'static,
+) where
+    F: Future<Output = ()> + Send,
+{
+    tokio::spawn(async move {
+        // A client that has gone before the answer was written.
+        let Ok(upgraded) = on_upgrade.await else { return };
+        let (stream, early) = take_back(upgraded);
+        talk(stream, early).await;
+        drop(seat);
+    });
+}
+
+/// The bare stream of an HTTP/1 connection, or a stream within an HTTP/2 one, with the bytes that came early.
+fn take_back(upgraded: Upgraded) -> (Stream, Vec<u8>) {
+    match downcast::<TokioIo<Metered>>(upgraded) {
+        // Copied, because the few early bytes would keep the whole read buffer.
+        Ok(parts) => (parts.io.into_inner().into_inner(), parts.read_buf.to_vec()),
+        Err(upgraded) => (Stream::boxed(TokioIo::new(upgraded)), Vec::new()),
+    }
+}

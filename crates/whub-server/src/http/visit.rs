@@ -1,0 +1,168 @@
+//! One HTTP connection: what its requests share.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use hyper::Version;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use whub_transport::{AddressSeat, PeerAddress, Stream, Young};
+
+use crate::node::Node;
+
+/// A connection, as its requests see it.
+#[derive(Debug)]
+pub(super) struct Visit {
+    pub(super) node: Arc<Node>,
+    /// The peer's address, as providers and logs are told.
+    pub(super) address: Box<str>,
+    /// The peer is on this machine.
+    pub(super) is_local: bool,
+    /// The hub's name for the client at the other end.
+    pub(super) client: Box<str>,
+    /// The connection is encrypted.
+    pub(super) is_secure: bool,
+    /// The connection's place in its address's count; whoever takes the stream over takes this along.
+    pub(super) seat: Arc<AddressSeat>,
+    /// Bytes that the peer took.
+    pub(super) written: Arc<AtomicU64>,
+    /// The place among the unproven, until the first request is complete.
+    young: Mutex<Option<Young>>,
+    requests: AtomicU64,
+    inflight: AtomicUsize,
+    http2: AtomicBool,
+}
+
+impl Visit {
+    pub(super) fn new(
+        node: Arc<Node>,
+        peer: &PeerAddress,
+        is_secure: bool,
+        young: Young,
+        seat: AddressSeat,
+    ) -> Self {
+        Self {
+            client: node.client_name(),
+            address: peer.to_string().into(),
+            is_local: peer.is_local(),
+            is_secure,
+            seat: Arc::new(seat),
+            written: Arc::default(),
+            young: Mutex::new(Some(young)),
+            requests: AtomicU64::new(0),
+            inflight: AtomicUsize::new(0),
+            http2: AtomicBool::new(false),
+            node,
+        }
+    }
+
+    /// A complete head has come; the guard is to be kept until its answer has gone.
+    pub(super) fn welcome<B>(self: &Arc<Self>, request: &hyper::Request<B>) -> Stay {
+        if self.requests.fetch_add(1, Relaxed) == 0 {
+            if let Some(young) = self.young.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                young.proved();
+            }
+            self.http2.store(request.version() == Version::HTTP_2, Relaxed);
+        }
+        self.inflight.fetch_add(1, Relaxed);
+        self.node.http.requests.one();
+        Stay(Arc::clone(self))
+    }
+
+    /// Requests that came so far.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// Requests that are being answered.
+    pub(super) fn inflight(&self) -> usize {
+        self.inflight.load(Relaxed)
+    }
+
+    /// HTTP/2, which has pings of its own.
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2.load(Relaxed)
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct Stay(Arc<Visit>);
+
+impl std::ops::Deref for Stay {
+    type Target = Visit;
+
+    fn deref(&self) -> &Visit {
+        &self.0
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.0.inflight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A stream that counts what was written, so that a slow reader can be told from a dead one.
+#[derive(Debug)]
+pub(super) struct Metered {
+    stream: Stream,
+    written: Arc<AtomicU64>,
+}
+
+impl Metered {
+    pub(super) fn new(stream: Stream, written: Arc<AtomicU64>) -> Self {
+        Self { stream, written }
+    }
+
+    pub(super) fn into_inner(self) -> Stream {
+        self.stream
+    }
+
+    fn note(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = &result {
+            self.written.fetch_add(*count as u64, Relaxed);
+        }
+        result
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(result)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

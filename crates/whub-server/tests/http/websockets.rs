@@ -1,0 +1,71 @@
+//! Handshakes over HTTP/1.1, and what they are refused for.
+
+use whub_core::Grants;
+use whub_server::config::{Secret, Token};
+
+use crate::browser::{Answer, Browser};
+use crate::common::Node;
+
+const HANDSHAKE: &str = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+
+async fn upgrade(node: &Node, path: &str, fields: &str) -> (Browser, Answer) {
+    let mut browser = Browser::visit(node).await;
+    let answer = browser.ask(&format!("GET {path}\n{HANDSHAKE}\n{fields}"), b"").await;
+    (browser, answer)
+}
+
+#[tokio::test]
+async fn an_echo_keeps_the_bytes_that_came_with_the_handshake() {
+    let node = Node::with(|config| config.debug.echo = true).await;
+    let mut browser = Browser::visit(&node).await;
+    let hello = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+    let head = format!("GET /debug/echo HTTP/1.1\nHost: localhost\n{HANDSHAKE}\n\n").replace('\n', "\r\n");
+    browser.write([head.as_bytes(), hello].concat()).await;
+    let answer = browser.head().await;
+    assert_eq!(answer.status, 101);
+    assert!(answer.is("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_eq!(browser.exactly(7).await, b"\x81\x05Hello");
+    browser.write(hello).await;
+    assert_eq!(browser.exactly(7).await, b"\x81\x05Hello");
+}
+
+#[tokio::test]
+async fn the_protocol_needs_one_of_its_subprotocols() {
+    let node = Node::start().await;
+    let (_, answer) = upgrade(&node, "/ws", "").await;
+    assert_eq!(answer.status, 400);
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("whub.v1 ") && detail.contains("whub.v1.json"), "{detail}");
+    for protocol in ["whub.v1", "whub.v1.json"] {
+        let (_, answer) = upgrade(&node, "/ws", &format!("Sec-WebSocket-Protocol: x, {protocol}")).await;
+        assert_eq!(answer.status, 101);
+        assert!(answer.is("sec-websocket-protocol", protocol));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_refused_before_the_upgrade() {
+    let token = Token { name: "ops".into(), secret: Secret::new("s3cret").unwrap(), grant: Grants::all() };
+    let node = Node::with(|config| config.tokens = vec![token]).await;
+    // base64url of `s3cret` and `wrong`.
+    let (good, bad) = ("whub.bearer.czNjcmV0", "whub.bearer.d3Jvbmc");
+    for (path, fields, status) in [
+        ("/ws", format!("Sec-WebSocket-Protocol: {good}, whub.v1"), 101),
+        ("/ws", format!("Sec-WebSocket-Protocol: {bad}, whub.v1"), 401),
+        ("/ws", "Sec-WebSocket-Protocol: whub.v1\nAuthorization: Bearer wrong".into(), 401),
+        ("/ws", "Sec-WebSocket-Protocol: whub.v1".into(), 101),
+        ("/pair/x", String::new(), 401),
+        ("/pair/x", "Authorization: Bearer s3cret".into(), 101),
+        ("/pair/x", format!("Sec-WebSocket-Protocol: whub.plain, {good}"), 101),
+        ("/pair/x?token=s3cret", String::new(), 401),
+    ] {
+        let (_, answer) = upgrade(&node, path, &fields).await;
+        assert_eq!(answer.status, status, "{path} {fields}");
+        if status == 401 {
+            assert_eq!(answer.json()["message"], "invalid credential");
+        }
+        let chosen = answer.header("sec-websocket-protocol").unwrap_or_default();
+        assert!(!chosen.contains("bearer"), "a token is never repeated");
+    }
+}
