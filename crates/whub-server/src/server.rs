@@ -138,16 +138,16 @@ async fn accept(node: Arc<Node>, door: Door, listener: Listener) {
         let (accepted, young) = door.next(&listener).await;
         let (node, door) = (Arc::clone(&node), door.clone());
         tokio::spawn(async move {
-            let peer = accepted.peer.clone();
+            let peer = accepted.peer;
             match door.open(accepted, young).await {
-                Ok(opened) => greet(node, opened).await,
+                Ok(opened) => greet(node, opened),
                 Err(refusal) => tracing::debug!(%peer, "turned away: {refusal}"),
             }
         });
     }
 }
 
-async fn greet(node: Arc<Node>, opened: Opened) {
+fn greet(node: Arc<Node>, opened: Opened) {
     match opened.talk {
         // Each conversation gets a task of its own size: what the door needed is freed.
         Talk::Http => drop(tokio::spawn(http::serve(node, opened))),
