@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         call::Call, completions::Completions, config::ConfigCommand, pair::Pair, provide::Provide,
-        publish::Publish, serve::Serve, subscribe::Subscribe,
+        publish::Publish, serve::Serve, status::Status, subscribe::Subscribe,
     },
     exit::Exit,
 };
@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Publish(Publish),
     Subscribe(Subscribe),
     Pair(Pair),
+    Status(Status),
     Config(ConfigCommand),
     Completions(Completions),
 }
@@ -61,6 +62,7 @@ impl Command {
             Self::Call(call) => call.json,
             Self::Publish(publish) => publish.json,
             Self::Subscribe(subscribe) => subscribe.json,
+            Self::Status(status) => status.json,
             Self::Config(config) => config.wants_json(),
             Self::Serve(_) | Self::Provide(_) | Self::Pair(_) | Self::Completions(_) => false,
         }

@@ -7,6 +7,7 @@ pub(crate) mod pair;
 pub(crate) mod provide;
 pub(crate) mod publish;
 pub(crate) mod serve;
+pub(crate) mod status;
 pub(crate) mod subscribe;
 
 use crate::{cli::Command, exit::Failure};
@@ -20,6 +21,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Publish(publish) => publish.run(),
         Command::Subscribe(subscribe) => subscribe.run(),
         Command::Pair(pair) => pair.run(),
+        Command::Status(status) => status.run(),
         Command::Config(config) => config.run(),
         Command::Completions(completions) => completions.run(),
     }

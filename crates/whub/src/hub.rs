@@ -8,8 +8,12 @@ use std::{
 use clap::Args;
 use whub_client::{Client, connect};
 use whub_server::config::Secret;
+use whub_transport::{ServerUrl, Trust, UrlError, tls::FingerprintError};
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    http,
+};
 
 /// Flags of every client command.
 #[derive(Args, Clone, Debug)]
@@ -48,6 +52,20 @@ impl HubArgs {
             hub = hub.token(token.expose());
         }
         Ok(hub.await?)
+    }
+
+    /// Asks the hub's HTTP side; gives the body.
+    pub(crate) async fn get(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let usage = |text: String| Failure::new(Exit::Usage, text);
+        let url: ServerUrl = self.server.parse().map_err(|error: UrlError| usage(error.to_string()))?;
+        let trust = match (&self.tls_ca, &self.tls_pin) {
+            (Some(file), _) => Trust::File(file.clone()),
+            (None, Some(pin)) => {
+                Trust::Pinned(pin.parse().map_err(|error: FingerprintError| usage(error.to_string()))?)
+            }
+            (None, None) => Trust::System,
+        };
+        http::get(&url, trust, self.token()?.as_ref(), path).await
     }
 
     /// The token never comes from a flag, because command lines show in process lists.

@@ -7,6 +7,7 @@ mod arguments;
 mod cli;
 mod commands;
 mod exit;
+mod http;
 mod hub;
 mod logging;
 #[cfg(test)]

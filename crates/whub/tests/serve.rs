@@ -109,3 +109,36 @@ fn the_data_folder_is_made_for_its_owner_only() {
     hub.process.signal(Signal::TERM);
     assert_eq!(hub.process.end().0, 0);
 }
+
+#[test]
+fn status_tells_people_and_programs_how_the_hub_is() {
+    let hub = Hub::start(&["--node", "north"]);
+    let mut provider = hub.start_client(&["provide", "/echo", "--echo"]);
+    provider.wait_for("providing /echo");
+    let (code, out, err) = hub.run(&["status"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with("node ") && out.contains(" north (whub/"), "{out}");
+    assert!(out.lines().any(|line| line.starts_with("/echo ")), "{out}");
+    let (code, out, _) = hub.run(&["status", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (code, &told["status"]["node"], &told["services"][0]["providers"]),
+        (0, &"north".into(), &1.into())
+    );
+}
+
+#[test]
+fn secrets_in_old_urls_are_not_logged() {
+    let mut hub = Hub::start(&["--set", "log.level=trace"]);
+    let mut stream = std::net::TcpStream::connect(&hub.address).unwrap();
+    let request =
+        "GET /nowhere?token=hunter2 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer hunter2\r\n\r\n";
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    std::io::Read::read_exact(&mut stream, &mut answer).unwrap();
+    drop(stream);
+    hub.process.signal(Signal::TERM);
+    let (code, log) = hub.process.end_with_errors();
+    assert_eq!(code, 0);
+    assert!(log.contains("/nowhere") && !log.contains("hunter2"), "{log}");
+}

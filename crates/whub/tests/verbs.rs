@@ -101,7 +101,7 @@ fn files_are_served_from_their_folder_only() {
 #[test]
 fn messages_reach_subscribers_as_text_and_as_json() {
     let hub = Hub::start(&[]);
-    let mut text = hub.start_client(&["subscribe", "news/+", "--count", "2", "--verbose"]);
+    let mut text = hub.start_client(&["subscribe", "news/+", "--count", "2"]);
     let mut json = hub.start_client(&["subscribe", "news/#", "--json"]);
     text.wait_for("subscribed to news/+");
     json.wait_for("subscribed to news/#");
@@ -219,4 +219,33 @@ fn a_closed_standard_output_ends_the_command() {
     assert_eq!(hub.run(&["publish", "x", "hello"]).0, 0);
     assert_eq!(child.wait().unwrap().code(), Some(1));
     std::io::stderr().flush().unwrap();
+}
+
+#[test]
+fn every_kind_of_url_reaches_the_hub() {
+    let scratch = Scratch::new();
+    let socket = format!("unix:{}", scratch.0.join("hub.sock").display());
+    let hub = Hub::start(&["--listen", &socket]);
+    let mut provider = hub.start_client(&["provide", "/echo", "--echo"]);
+    provider.wait_for("providing /echo");
+    let address = &hub.address;
+    for url in [format!("ws://{address}"), format!("http://{address}"), format!("tcp://{address}"), socket] {
+        let (code, out, err) = hub.run(&["call", "/echo", "--data", &url, "--server", &url]);
+        assert_eq!((code, out, err.as_str()), (0, url, ""));
+    }
+}
+
+#[test]
+fn a_self_signed_hub_is_reached_by_its_fingerprint_only() {
+    let mut hub =
+        whub::Running::start(whub::command(&["serve", "--listen", "127.0.0.1:0", "--tls-self-signed"]));
+    let url = hub.line().strip_prefix("listening on ").unwrap().to_owned();
+    assert!(url.starts_with("wss://"), "{url}");
+    let logged = hub.wait_for("--tls-pin");
+    let pin = logged.rsplit(' ').next().unwrap();
+    assert_eq!(whub::whub(&["publish", "news", "x", "--server", &url]).0, 3);
+    assert_eq!(whub::whub(&["publish", "news", "x", "--server", &url, "--tls-pin", pin]).0, 0);
+    assert_eq!(whub::whub(&["status", "--server", &url, "--tls-pin", pin]).0, 0);
+    let own = url.replace("wss://", "tls://");
+    assert_eq!(whub::whub(&["publish", "news", "x", "--server", &own, "--tls-pin", pin]).0, 0);
 }

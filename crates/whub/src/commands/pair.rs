@@ -1,5 +1,7 @@
 //! `whub pair ID`: standard input and output become one half of a pair.
 
+use std::io::{self, IsTerminal};
+
 use bytes::BytesMut;
 use clap::Args;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -35,11 +37,12 @@ Examples:
   whub pair room-42                              here,
   whub pair room-42                              and in another terminal: what is typed appears there
   tar c photos | whub pair copy-7                send a folder,
-  whub pair copy-7 < /dev/null | tar x           and take it
+  whub pair copy-7 | tar x                       and take it
   whub pair room-42 --text                       the other half is a browser at /pair/room-42
 
-Bytes are carried as they are. The end of input is carried over, and the other direction stays open until
-its end comes too. A connection that breaks is exit code 3, because bytes may be missing.";
+Bytes are carried as they are; what is typed at a terminal is sent as text. The end of input is carried
+over, and the other direction stays open until its end comes too. When output is piped and input is a
+terminal, nothing is read and the end is sent at once. A connection that breaks is exit code 3, because bytes may be missing.";
 
 impl Pair {
     pub(crate) fn run(&self) -> Result<(), Failure> {
@@ -95,22 +98,29 @@ impl Pair {
 
 /// Sends standard input, then its end.
 async fn send(sender: PairSender, lines: bool) -> Result<(), Failure> {
-    if lines {
-        send_lines(&sender).await?
-    } else {
-        send_bytes(&sender).await?
+    let typed = io::stdin().is_terminal();
+    // Who pipes the output on and gives no input only wants to receive.
+    let receives_only = typed && !io::stdout().is_terminal();
+    if lines && !receives_only {
+        send_lines(&sender).await?;
+    } else if !receives_only {
+        send_bytes(&sender, typed).await?;
     }
     Ok(sender.finish().await?)
 }
 
-async fn send_bytes(sender: &PairSender) -> Result<(), Failure> {
+/// Sends what can be read at once as one message; typed lines as text, which browsers show as such.
+async fn send_bytes(sender: &PairSender, typed: bool) -> Result<(), Failure> {
     let mut input = tokio::io::stdin();
     loop {
         let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
         if input.read_buf(&mut chunk).await.map_err(unreadable)? == 0 {
             return Ok(());
         }
-        sender.send_bytes(chunk.freeze()).await?;
+        match std::str::from_utf8(&chunk) {
+            Ok(text) if typed => sender.send(text).await?,
+            Ok(_) | Err(_) => sender.send_bytes(chunk.freeze()).await?,
+        }
     }
 }
 
@@ -122,7 +132,7 @@ async fn send_lines(sender: &PairSender) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unreadable(error: std::io::Error) -> Failure {
+fn unreadable(error: io::Error) -> Failure {
     Failure::new(Exit::Failed, format!("cannot read standard input: {error}"))
 }
 

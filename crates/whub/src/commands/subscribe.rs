@@ -26,12 +26,12 @@ pub(crate) struct Subscribe {
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
 
-    /// Print the channel before each message
-    #[arg(long, short)]
-    verbose: bool,
+    /// Print messages without their channels; of a filter without + and # they are anyway
+    #[arg(long)]
+    raw: bool,
 
     /// Print a JSON object per message: channel, headers and the payload as data, text or b64
-    #[arg(long, conflicts_with = "verbose")]
+    #[arg(long, conflicts_with = "raw")]
     pub(crate) json: bool,
 
     #[command(flatten)]
@@ -41,7 +41,7 @@ pub(crate) struct Subscribe {
 const EXAMPLES: &str = "\
 Examples:
   whub subscribe news/eu
-  whub subscribe 'news/#' --verbose
+  whub subscribe 'news/#'                        the channel stands before each message
   whub subscribe 'metrics/+' --json | jq .data.load
 
 A lost connection is made again and the subscription with it; standard error tells of it, and of
@@ -91,7 +91,7 @@ impl Subscribe {
             return output::print_json(&object);
         }
         let mut line = Vec::with_capacity(message.bytes().len() + 1);
-        if self.verbose {
+        if !self.raw && self.filter.contains(['+', '#']) {
             line.extend_from_slice(message.channel().as_bytes());
             line.push(b' ');
         }

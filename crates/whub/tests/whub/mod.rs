@@ -112,8 +112,19 @@ impl Running {
 
     /// Waits for the end: exit code, and what is left of standard output.
     pub(crate) fn end(&mut self) -> (i32, Vec<u8>) {
+        let reader = self.out.take().expect("standard output is there");
+        self.end_and_read(reader)
+    }
+
+    /// Waits for the end: exit code, and what is left of standard error.
+    pub(crate) fn end_with_errors(&mut self) -> (i32, String) {
+        let reader = self.err.take().expect("standard error is there");
+        let (code, rest) = self.end_and_read(reader);
+        (code, String::from_utf8_lossy(&rest).into_owned())
+    }
+
+    fn end_and_read(&mut self, mut reader: impl Read + Send + 'static) -> (i32, Vec<u8>) {
         self.end_input();
-        let mut reader = self.out.take().expect("standard output is there");
         let rest = thread::spawn(move || {
             let mut rest = Vec::new();
             reader.read_to_end(&mut rest).map(|_| rest)
@@ -126,7 +137,7 @@ impl Running {
             assert!(Instant::now() < until, "the command does not end");
             thread::yield_now();
         };
-        (status.code().unwrap_or(-1), rest.join().expect("a reader").expect("standard output"))
+        (status.code().unwrap_or(-1), rest.join().expect("a reader").expect("output"))
     }
 }
 
