@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        call::Call, completions::Completions, config::ConfigCommand, pair::Pair, provide::Provide,
-        publish::Publish, serve::Serve, status::Status, subscribe::Subscribe,
+        bench::Bench, call::Call, completions::Completions, config::ConfigCommand, pair::Pair,
+        provide::Provide, publish::Publish, serve::Serve, status::Status, subscribe::Subscribe,
     },
     exit::Exit,
 };
@@ -51,6 +51,7 @@ pub(crate) enum Command {
     Subscribe(Subscribe),
     Pair(Pair),
     Status(Status),
+    Bench(Bench),
     Config(ConfigCommand),
     Completions(Completions),
 }
@@ -63,6 +64,7 @@ impl Command {
             Self::Publish(publish) => publish.json,
             Self::Subscribe(subscribe) => subscribe.json,
             Self::Status(status) => status.json,
+            Self::Bench(bench) => bench.json,
             Self::Config(config) => config.wants_json(),
             Self::Serve(_) | Self::Provide(_) | Self::Pair(_) | Self::Completions(_) => false,
         }

@@ -14,8 +14,20 @@ fn the_version_names_the_package_and_the_commit() {
 
 #[test]
 fn every_command_explains_itself_with_examples() {
-    for command in [&["config"][..], &["completions"]] {
-        let (code, out, _) = whub(&[command, &["--help"]].concat());
+    let commands = [
+        "serve",
+        "call",
+        "provide",
+        "publish",
+        "subscribe",
+        "pair",
+        "status",
+        "bench",
+        "config",
+        "completions",
+    ];
+    for command in commands {
+        let (code, out, _) = whub(&[command, "--help"]);
         assert_eq!(code, 0, "{command:?}");
         assert!(out.contains("Examples:"), "{command:?}");
     }

@@ -90,6 +90,8 @@ fn files_are_served_from_their_folder_only() {
     provider.wait_for("providing /docs/*file");
     assert_eq!(hub.run(&["call", "/docs/"]).1, "<h1>home</h1>");
     assert_eq!(hub.run(&["call", "/docs/index.html"]).1, "<h1>home</h1>");
+    let (_, out, _) = hub.run(&["call", "/docs", "--include"]);
+    assert!(out.starts_with("308\n") && out.contains("location: ./docs/\n"), "{out}");
     let (_, out, _) = hub.run(&["call", "/docs/index.html", "--method", "HEAD", "--include"]);
     assert!(out.contains("content-length: 13\n") && !out.contains("home"), "{out}");
     assert_eq!(hub.run(&["call", "/docs/absent"]).0, 5);
@@ -248,4 +250,18 @@ fn a_self_signed_hub_is_reached_by_its_fingerprint_only() {
     assert_eq!(whub::whub(&["status", "--server", &url, "--tls-pin", pin]).0, 0);
     let own = url.replace("wss://", "tls://");
     assert_eq!(whub::whub(&["publish", "news", "x", "--server", &own, "--tls-pin", pin]).0, 0);
+}
+
+#[test]
+fn the_bench_measures_each_verb() {
+    let hub = Hub::start(&[]);
+    for (what, name) in [("call", "calls"), ("publish", "deliveries"), ("pair", "round trips")] {
+        let (code, out, err) = hub.run(&["bench", what, "--clients", "2", "--duration", "100ms", "--json"]);
+        assert_eq!((code, err.as_str()), (0, ""), "{what}");
+        let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((&told["what"], &told["failed"]), (&name.into(), &0.into()), "{out}");
+        assert!(told["done"].as_u64().unwrap() > 0 && told["p50_us"].as_f64().unwrap() > 0.0, "{out}");
+    }
+    assert_eq!(hub.run(&["bench", "call", "--path", "/nobody"]).0, 5);
+    assert_eq!(hub.run(&["bench", "pair", "--path", "/x"]).0, 2);
 }

@@ -21,7 +21,10 @@ impl Folder {
             "HEAD" => true,
             _ => return Ok(Reply::status(405).header("allow", "GET, HEAD")),
         };
-        let rest = rest(&request);
+        let rest = request.rest().unwrap_or_default();
+        if rest.is_empty() && !request.path().ends_with('/') {
+            return Ok(redirect(&request));
+        }
         let found = tokio::task::spawn_blocking(move || self.0.find(&rest)).await;
         match found.map_err(|_| ServiceError::internal("the files cannot be read"))? {
             Found::Nothing => Err(ServiceError::not_found(format!("there is no file at {}", request.path()))),
@@ -53,10 +56,9 @@ pub(crate) fn pattern(pattern: &str) -> String {
     }
 }
 
-/// What `*rest` took. A folder is meant when the path ends with a slash, or when nothing at all follows the service's
-/// own path, whose slash a browser has to be told of like any other.
-fn rest(request: &Request) -> String {
-    request.rest().unwrap_or_default()
+/// A folder's own path ends with a slash, or the relative links of its index go astray.
+fn redirect(request: &Request) -> Reply {
+    Reply::status(308).header("location", with_slash(request.path(), request.query()))
 }
 
 /// The path's last segment with a slash, as a reference relative to it, so that it holds under any prefix that a proxy
