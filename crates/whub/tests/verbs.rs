@@ -265,3 +265,20 @@ fn the_bench_measures_each_verb() {
     assert_eq!(hub.run(&["bench", "call", "--path", "/nobody"]).0, 5);
     assert_eq!(hub.run(&["bench", "pair", "--path", "/x"]).0, 2);
 }
+
+#[test]
+fn an_interrupted_call_is_cancelled_where_it_runs() {
+    let hub = Hub::start(&[]);
+    let mut provider = hub.start_client(&["provide", "/slow", "--exec", "exec sleep 1000"]);
+    provider.wait_for("providing /slow");
+    let mut caller = hub.start_client(&["call", "/slow", "--timeout", "1h"]);
+    let inflight = || {
+        let (_, out, _) = hub.run(&["status", "--json"]);
+        let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+        told["services"][0]["inflight"].as_u64().unwrap()
+    };
+    while inflight() == 0 {}
+    caller.signal(Signal::INT);
+    assert_eq!(caller.end().0, 130);
+    while inflight() > 0 {}
+}

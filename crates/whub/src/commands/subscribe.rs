@@ -22,10 +22,6 @@ pub(crate) struct Subscribe {
     #[arg(long, short = 'n', value_name = "NUMBER")]
     count: Option<u64>,
 
-    /// Share the messages with all subscribers of this group: each goes to one of them
-    #[arg(long, value_name = "NAME")]
-    group: Option<String>,
-
     /// Print messages without their channels; of a filter without + and # they are anyway
     #[arg(long)]
     raw: bool,
@@ -63,11 +59,7 @@ impl Subscribe {
     }
 
     async fn print(&self, client: &Client) -> Result<(), Failure> {
-        let mut subscribe = client.subscribe(&self.filter);
-        if let Some(group) = &self.group {
-            subscribe = subscribe.group(group);
-        }
-        let mut messages = subscribe.await?;
+        let mut messages = client.subscribe(&self.filter).await?;
         output::note(&format!("subscribed to {}", self.filter));
         let mut left = self.count.unwrap_or(u64::MAX);
         while left > 0 {
