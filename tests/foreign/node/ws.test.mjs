@@ -71,7 +71,6 @@ test("ws: two halves of a pair", { timeout: 20_000 }, async () => {
   left.send("hello from node");
   await hears(right, "hello from node");
 });
-});
 
 test("Node's own WebSocket speaks the JSON protocol", { timeout: 20_000 }, async () => {
   const socket = new globalThis.WebSocket(`${hub}/ws`, ["whub.v1.json"]);
