@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 use whub_transport::ReadHalf;
-use whub_ws::{CloseFrame, Decoder, MessageKind};
+use whub_ws::{CloseFrame, Decoder, MessageKind, Violation};
 
 use super::WebSocketError;
 
@@ -39,11 +39,13 @@ pub struct Reader {
     events: VecDeque<Event>,
     /// What came right behind the handshake and was not decoded yet.
     early: bool,
+    /// The server's breach of the rules, held back until what it had said before is popped.
+    breach: Option<Violation>,
 }
 
 impl Reader {
     pub(super) fn new(half: ReadHalf, decoder: Decoder, early: Vec<u8>) -> Self {
-        Self { half, decoder, early: !early.is_empty(), buffer: early, events: VecDeque::new() }
+        Self { half, decoder, early: !early.is_empty(), buffer: early, events: VecDeque::new(), breach: None }
     }
 
     /// The next event of what has been read.
@@ -54,8 +56,11 @@ impl Reader {
     /// Reads once and decodes; `false` at the end of the stream. It may be dropped at any time.
     ///
     /// # Errors
-    /// When the stream is lost, or the server broke the rules.
+    /// When the stream is lost, or the server broke the rules; what it said before that comes first.
     pub async fn read(&mut self) -> Result<bool, WebSocketError> {
+        if let Some(breach) = self.breach.take() {
+            return Err(breach.into());
+        }
         if !std::mem::take(&mut self.early) {
             if let Some(space) = self.decoder.read_space() {
                 let count = self.half.read(space).await?;
@@ -71,10 +76,17 @@ impl Reader {
             }
         }
         let mut batch = self.decoder.decode(&mut self.buffer);
-        while let Some(event) = batch.next()? {
-            self.events.push_back(own(event));
+        loop {
+            match batch.next() {
+                Ok(Some(event)) => self.events.push_back(own(event)),
+                Ok(None) => return Ok(true),
+                Err(breach) if self.events.is_empty() => return Err(breach.into()),
+                Err(breach) => {
+                    self.breach = Some(breach);
+                    return Ok(true);
+                }
+            }
         }
-        Ok(true)
     }
 }
 
