@@ -37,7 +37,7 @@ serve: ## Start a hub on 127.0.0.1:9482 (ARGS='--listen …' for more)
 # ---------------------------------------------------------------- checking
 
 .PHONY: test
-test: lint test-rust test-tools ## All that must pass before a change lands
+test: lint test-rust test-tools test-autobahn test-foreign test-tour ## All that must pass before a change lands
 
 .PHONY: lint
 lint: ## Format, clippy, shellcheck, purity of the pure crates, licences

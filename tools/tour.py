@@ -91,7 +91,7 @@ class Terminal:
                         return
                 left = deadline - time.monotonic()
                 if left <= 0 or self._ended:
-                    raise Missing("\n".join(self._lines[self._read :]))
+                    raise Missing("\n".join(self._lines[self._read :][-30:]))
                 self._changed.wait(left)
 
     def end(self) -> None:
@@ -113,7 +113,7 @@ class Terminal:
     def _listen(self) -> None:
         for line in self._shell.stdout:
             with self._changed:
-                self._lines.append(line)
+                self._lines.append(line.rstrip("\n"))
                 self._changed.notify_all()
         with self._changed:
             self._ended = True
