@@ -2,7 +2,6 @@
 
 mod whub;
 
-use std::io::Write;
 use std::process::Stdio;
 
 use rustix::process::Signal;
@@ -220,7 +219,6 @@ fn a_closed_standard_output_ends_the_command() {
     assert_eq!(line, "subscribed to x\n");
     assert_eq!(hub.run(&["publish", "x", "hello"]).0, 0);
     assert_eq!(child.wait().unwrap().code(), Some(1));
-    std::io::stderr().flush().unwrap();
 }
 
 #[test]
@@ -277,8 +275,8 @@ fn an_interrupted_call_is_cancelled_where_it_runs() {
         let told: serde_json::Value = serde_json::from_str(&out).unwrap();
         told["services"][0]["inflight"].as_u64().unwrap()
     };
-    while inflight() == 0 {}
+    whub::until(|| inflight() > 0);
     caller.signal(Signal::INT);
     assert_eq!(caller.end().0, 130);
-    while inflight() > 0 {}
+    whub::until(|| inflight() == 0);
 }

@@ -149,6 +149,14 @@ impl Drop for Running {
     }
 }
 
+/// Asks again and again until it is so, within [`PATIENCE`].
+pub(crate) fn until(so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < deadline, "it does not become so");
+    }
+}
+
 /// The next line, without its break, within [`PATIENCE`].
 fn next_line<R: Read + Send + 'static>(mut reader: BufReader<R>) -> (String, BufReader<R>) {
     let (done, read) = mpsc::channel();
