@@ -1,5 +1,7 @@
 //! Publishing and subscribing.
 
+#![allow(clippy::unwrap_used, reason = "the helpers are a part of the tests")]
+
 mod common;
 
 use common::{FakeConnection, open, within};

@@ -1,5 +1,7 @@
 //! Meeting another peer.
 
+#![allow(clippy::unwrap_used, reason = "the helpers are a part of the tests")]
+
 mod common;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! What happens when connections are lost, refused, silent or being left.
 
+#![allow(clippy::unwrap_used, reason = "the helpers are a part of the tests")]
+
 mod common;
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};

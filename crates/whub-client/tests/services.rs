@@ -1,5 +1,7 @@
 //! Providing: registration, calls that arrive, answers that leave.
 
+#![allow(clippy::unwrap_used, reason = "the helpers are a part of the tests")]
+
 mod common;
 
 use std::sync::Arc;
