@@ -1,0 +1,268 @@
+//! The verbs against a real hub, over every transport; and a hub that dies.
+
+#![allow(clippy::unwrap_used, reason = "the helpers are a part of the tests")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use whub_client::{
+    Client, Code, Connect, ErrorKind, Event, PairEvent, Reply, Request, ServiceError, State, connect,
+};
+use whub_server::{Server, config::Config};
+
+/// Longer than anything here takes on a busy machine.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A hub with a runtime of its own, so that it can die as a process does.
+struct Hub {
+    runtime: Option<Runtime>,
+    urls: Vec<String>,
+    fingerprint: Option<String>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Hub {
+    fn start(change: impl FnOnce(&mut Config)) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
+        change(&mut config);
+        let bound = std::thread::scope(|scope| {
+            scope.spawn(|| runtime.block_on(Server::bind(config, "test"))).join().unwrap()
+        });
+        let server = bound.unwrap();
+        let (urls, fingerprint) = (server.urls(), server.fingerprint());
+        let (stop, stopped) = oneshot::channel::<()>();
+        runtime.spawn(server.run(async move { drop(stopped.await) }));
+        Self { runtime: Some(runtime), urls, fingerprint, stop: Some(stop) }
+    }
+
+    /// `127.0.0.1:PORT` of the first listener.
+    fn authority(&self) -> String {
+        self.urls[0].split_once("//").unwrap().1.to_owned()
+    }
+
+    fn connect(&self) -> Connect {
+        connect(self.urls[0].clone())
+    }
+
+    /// Every connection breaks at once.
+    fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// Asks it to stop in order.
+    fn stop(&mut self) {
+        self.stop.take();
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(SOON, future).await.expect("something happens in time")
+}
+
+async fn echo(request: Request) -> Result<Reply, ServiceError> {
+    let kind = request.headers().get("content-type").unwrap_or_default().to_owned();
+    Ok(Reply::stream(request.into_body()).header("content-type", kind))
+}
+
+// ------------------------------------------------------------------------------------- one suite, every transport
+
+async fn every_verb_works(one: Client, other: Client) {
+    calls_work(&one, &other).await;
+    channels_work(&one, &other).await;
+    pairs_work(&one, &other).await;
+    within(one.drain()).await.unwrap();
+    within(other.close()).await.unwrap();
+}
+
+async fn calls_work(provider: &Client, caller: &Client) {
+    let service = within(provider.provide("/echo/:name", echo).into_future()).await.unwrap();
+    let call = caller.call("/echo/a%2Fb").header("content-type", "text/x-test").text("hello");
+    let response = within(call.into_future()).await.unwrap();
+    assert_eq!((response.status, response.headers.get("content-type")), (200, Some("text/x-test")));
+    assert_eq!(within(response.text()).await.unwrap(), "hello");
+
+    // Four windows each way: credit has to flow.
+    let large: Bytes = (0..1_000_003_u32).map(|at| at as u8).collect::<Vec<u8>>().into();
+    let response = within(caller.call("/echo/large").body(large.clone()).into_future()).await.unwrap();
+    assert_eq!(within(response.bytes()).await.unwrap(), large);
+
+    within(service.unregister()).await.unwrap();
+    let error = within(caller.call("/echo/gone").into_future()).await.unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::NotFound, false));
+}
+
+async fn channels_work(subscriber: &Client, publisher: &Client) {
+    let mut wide = within(subscriber.subscribe("news/#").into_future()).await.unwrap();
+    let mut narrow = within(subscriber.subscribe("news/eu").into_future()).await.unwrap();
+    let published = within(publisher.publish("news/eu").text("hi").ack().into_future()).await.unwrap();
+    assert!(published.receivers >= 1);
+    within(publisher.publish("news/eu/north").bytes("ho").into_future()).await.unwrap();
+    let message = within(narrow.next()).await.unwrap();
+    assert_eq!((message.channel(), message.text().unwrap(), message.is_text()), ("news/eu", "hi", true));
+    assert_eq!(within(wide.next()).await.unwrap().text().unwrap(), "hi");
+    assert_eq!(within(wide.next()).await.unwrap().channel(), "news/eu/north");
+    within(wide.unsubscribe()).await.unwrap();
+    within(narrow.unsubscribe()).await.unwrap();
+}
+
+async fn pairs_work(one: &Client, other: &Client) {
+    let waiting = tokio::spawn(one.pair("room 1").into_future());
+    let mut right = within(other.pair("room 1").into_future()).await.unwrap();
+    let mut left = within(waiting).await.unwrap().unwrap();
+    within(left.send("ping")).await.unwrap();
+    assert_eq!(said(within(right.next()).await), "ping");
+    // Larger than one frame may be.
+    let large = vec![3; 3 << 20];
+    within(right.send_bytes(large.clone())).await.unwrap();
+    match within(left.next()).await {
+        Some(PairEvent::Message(message)) => assert!(message.bytes() == &large),
+        event => panic!("{event:?}"),
+    }
+    within(right.finish()).await.unwrap();
+    assert!(matches!(within(left.next()).await, Some(PairEvent::Finished)));
+    within(left.send("pong")).await.unwrap();
+    assert_eq!(said(within(right.next()).await), "pong");
+    within(left.leave()).await.unwrap();
+    assert!(matches!(within(right.next()).await, Some(PairEvent::Left { .. })));
+}
+
+fn said(event: Option<PairEvent>) -> String {
+    match event {
+        Some(PairEvent::Message(message)) => message.text().unwrap().to_owned(),
+        event => panic!("{event:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_verb_works_over_websocket() {
+    let hub = Hub::start(|_| {});
+    every_verb_works(within(hub.connect().into_future()).await.unwrap(), hub.connect().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn every_verb_works_over_tcp() {
+    let hub = Hub::start(|_| {});
+    let url = format!("tcp://{}", hub.authority());
+    every_verb_works(within(connect(&url).into_future()).await.unwrap(), hub.connect().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn every_verb_works_over_a_unix_socket() {
+    let path = std::env::temp_dir().join(format!("whub-client-{}.sock", std::process::id()));
+    let _remove = Remove(path.clone());
+    let hub = Hub::start(|config| config.listen.push(format!("unix:{}", path.display()).parse().unwrap()));
+    let url = hub.urls[1].clone();
+    every_verb_works(within(connect(&url).into_future()).await.unwrap(), connect(&url).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn every_verb_works_over_tls() {
+    let hub = Hub::start(|config| config.tls.self_signed = true);
+    let pin = hub.fingerprint.clone().unwrap();
+    let own = connect(format!("tls://{}", hub.authority())).tls_fingerprint(&pin).unwrap();
+    let websocket = hub.connect().tls_fingerprint(&pin).unwrap();
+    every_verb_works(
+        within(own.into_future()).await.unwrap(),
+        within(websocket.into_future()).await.unwrap(),
+    )
+    .await;
+    let stranger = within(hub.connect().into_future()).await.unwrap_err();
+    assert_eq!(stranger.kind(), ErrorKind::ConnectionLost);
+}
+
+/// Removes a file at the end of a test, however it ends.
+struct Remove(PathBuf);
+
+impl Drop for Remove {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- loss and recovery
+
+#[tokio::test]
+async fn a_client_survives_its_hub() {
+    let mut hub = Hub::start(|_| {});
+    let authority = hub.authority();
+    let client = within(hub.connect().into_future()).await.unwrap();
+    let _service = within(client.provide("/echo", echo).into_future()).await.unwrap();
+    let mut news = within(client.subscribe("news/+").into_future()).await.unwrap();
+    let hanging = |request: Request| async move {
+        request.cancelled().await;
+        Ok::<_, ServiceError>(())
+    };
+    let _hanging = within(client.provide("/hang", hanging).into_future()).await.unwrap();
+    let mut events = client.events();
+    let calling = tokio::spawn(client.call("/hang").timeout(SOON).into_future());
+    within(client.publish("news/eu").text("before").ack().into_future()).await.unwrap();
+    assert_eq!(within(news.next()).await.unwrap().text().unwrap(), "before");
+
+    hub.kill();
+    let error = within(calling).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::ConnectionLost, true));
+    assert!(matches!(client.state(), State::Reconnecting));
+    let address = authority.parse().unwrap();
+    let _hub = Hub::start(|config| config.listen = vec![address]);
+    while !matches!(within(events.next()).await, Some(Event::Resubscribed { recovered: false, .. })) {}
+    within(client.publish("news/eu").text("after").into_future()).await.unwrap();
+    assert_eq!(within(news.next()).await.unwrap().text().unwrap(), "after");
+    let response = within(client.call("/echo").text("still here").into_future()).await.unwrap();
+    assert_eq!(within(response.text()).await.unwrap(), "still here");
+}
+
+#[tokio::test]
+async fn a_stopping_hub_lets_calls_finish() {
+    let mut hub = Hub::start(|_| {});
+    let client = within(hub.connect().into_future()).await.unwrap();
+    let (begun, begin) = oneshot::channel::<()>();
+    let begun = std::sync::Mutex::new(Some(begun));
+    let slow = move |_: Request| {
+        drop(begun.lock().unwrap().take().map(|begun| begun.send(())));
+        async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Ok::<_, ServiceError>("done")
+        }
+    };
+    let _service = within(client.provide("/slow", slow).into_future()).await.unwrap();
+    let mut events = client.events();
+    let calling = tokio::spawn(client.call("/slow").into_future());
+    within(begin).await.unwrap();
+    hub.stop();
+    while !matches!(within(events.next()).await, Some(Event::Drain { .. })) {}
+    let response = within(calling).await.unwrap().unwrap();
+    assert_eq!(within(response.text()).await.unwrap(), "done");
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_told_and_not_tried_for_ever() {
+    let hub = Hub::start(|config| config.auth.anonymous = Some(Default::default()));
+    let error = within(hub.connect().token("wrong").into_future()).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Unauthorized, Code::Unauthorized));
+    assert!(!error.retryable());
+}
+
+#[tokio::test]
+async fn a_place_without_a_hub_is_told_apart() {
+    let hub = Hub::start(|_| {});
+    let error =
+        within(connect(format!("ws://{}/elsewhere", hub.authority())).into_future()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let authority = hub.authority();
+    drop(hub);
+    let error = within(connect(format!("tcp://{authority}")).into_future()).await.unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::ConnectionLost, true));
+}
