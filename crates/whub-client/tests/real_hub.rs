@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use whub_client::{
     Client, Code, Connect, ErrorKind, Event, PairEvent, Reply, Request, ServiceError, State, connect,
 };
@@ -49,13 +51,6 @@ impl Hub {
         connect(self.urls[0].clone())
     }
 
-    /// Every connection breaks at once.
-    fn kill(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-
     /// Asks it to stop in order.
     fn stop(&mut self) {
         self.stop.take();
@@ -64,7 +59,45 @@ impl Hub {
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        self.kill();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The way to a hub, which can break.
+struct Road {
+    listener: TcpListener,
+    hub: String,
+    cars: JoinSet<()>,
+}
+
+impl Road {
+    async fn to(hub: &Hub) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self { listener, hub: hub.authority(), cars: JoinSet::new() }
+    }
+
+    fn authority(&self) -> String {
+        self.listener.local_addr().unwrap().to_string()
+    }
+
+    /// Leads to a hub for ever.
+    async fn lead(&mut self) {
+        loop {
+            let (mut near, _) = self.listener.accept().await.unwrap();
+            let mut far = TcpStream::connect(&self.hub).await.unwrap();
+            self.cars.spawn(async move {
+                // However it ends, it ends.
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    }
+
+    /// Breaks every connection and leads elsewhere from now on.
+    async fn break_off(&mut self, hub: &Hub) {
+        self.cars.shutdown().await;
+        self.hub = hub.authority();
     }
 }
 
@@ -196,32 +229,50 @@ impl Drop for Remove {
 
 #[tokio::test]
 async fn a_client_survives_its_hub() {
-    let mut hub = Hub::start(|_| {});
-    let authority = hub.authority();
-    let client = within(hub.connect().into_future()).await.unwrap();
-    let _service = within(client.provide("/echo", echo).into_future()).await.unwrap();
-    let mut news = within(client.subscribe("news/+").into_future()).await.unwrap();
+    let (first, second) = (Hub::start(|_| {}), Hub::start(|_| {}));
+    let mut road = Road::to(&first).await;
+    let authority = road.authority();
+    let driving = async {
+        let (dead, died) = oneshot::channel();
+        let surviving = tokio::spawn(survive(authority, dead));
+        tokio::select! {
+            () = road.lead() => {}
+            died = died => died.unwrap(),
+        }
+        drop(first);
+        road.break_off(&second).await;
+        tokio::select! {
+            () = road.lead() => {}
+            outcome = surviving => outcome.unwrap(),
+        }
+    };
+    within(driving).await;
+}
+
+/// The client's part; `dead` asks for the hub's death.
+async fn survive(authority: String, dead: oneshot::Sender<()>) {
+    let client = connect(format!("ws://{authority}")).await.unwrap();
+    let _service = client.provide("/echo", echo).await.unwrap();
+    let mut news = client.subscribe("news/+").await.unwrap();
     let hanging = |request: Request| async move {
         request.cancelled().await;
         Ok::<_, ServiceError>(())
     };
-    let _hanging = within(client.provide("/hang", hanging).into_future()).await.unwrap();
+    let _hanging = client.provide("/hang", hanging).await.unwrap();
     let mut events = client.events();
     let calling = tokio::spawn(client.call("/hang").timeout(SOON).into_future());
-    within(client.publish("news/eu").text("before").ack().into_future()).await.unwrap();
-    assert_eq!(within(news.next()).await.unwrap().text().unwrap(), "before");
+    client.publish("news/eu").text("before").ack().await.unwrap();
+    assert_eq!(news.next().await.unwrap().text().unwrap(), "before");
 
-    hub.kill();
-    let error = within(calling).await.unwrap().unwrap_err();
+    dead.send(()).unwrap();
+    let error = calling.await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.retryable()), (ErrorKind::ConnectionLost, true));
-    assert!(matches!(client.state(), State::Reconnecting));
-    let address = authority.parse().unwrap();
-    let _hub = Hub::start(|config| config.listen = vec![address]);
-    while !matches!(within(events.next()).await, Some(Event::Resubscribed { recovered: false, .. })) {}
-    within(client.publish("news/eu").text("after").into_future()).await.unwrap();
-    assert_eq!(within(news.next()).await.unwrap().text().unwrap(), "after");
-    let response = within(client.call("/echo").text("still here").into_future()).await.unwrap();
-    assert_eq!(within(response.text()).await.unwrap(), "still here");
+    while !matches!(events.next().await, Some(Event::Resubscribed { recovered: false, .. })) {}
+    assert!(matches!(client.state(), State::Open));
+    client.publish("news/eu").text("after").await.unwrap();
+    assert_eq!(news.next().await.unwrap().text().unwrap(), "after");
+    let response = client.call("/echo").text("still here").await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "still here");
 }
 
 #[tokio::test]
@@ -231,7 +282,7 @@ async fn a_stopping_hub_lets_calls_finish() {
     let (begun, begin) = oneshot::channel::<()>();
     let begun = std::sync::Mutex::new(Some(begun));
     let slow = move |_: Request| {
-        drop(begun.lock().unwrap().take().map(|begun| begun.send(())));
+        let _ = begun.lock().unwrap().take().map(|begun| begun.send(()));
         async {
             tokio::time::sleep(Duration::from_millis(300)).await;
             Ok::<_, ServiceError>("done")
@@ -259,8 +310,8 @@ async fn a_wrong_token_is_told_and_not_tried_for_ever() {
 async fn a_place_without_a_hub_is_told_apart() {
     let hub = Hub::start(|_| {});
     let error =
-        within(connect(format!("ws://{}/elsewhere", hub.authority())).into_future()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+        within(connect(format!("ws://{}/v1/elsewhere", hub.authority())).into_future()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
     let authority = hub.authority();
     drop(hub);
     let error = within(connect(format!("tcp://{authority}")).into_future()).await.unwrap_err();
