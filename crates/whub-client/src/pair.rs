@@ -281,9 +281,14 @@ pub struct PairReceiver(Arc<Inner>);
 impl PairReceiver {
     /// What happens next; `None` when the seat is lost for good ([`PairReceiver::error`] says why).
     pub async fn next(&mut self) -> Option<PairEvent> {
-        let before = self.0.events.load().1;
         let event = self.0.events.pop().await;
-        if before >= QUEUE_BYTES_MAX && self.0.events.load().1 < QUEUE_BYTES_MAX {
+        let taken = match &event {
+            Some(PairEvent::Message(message)) => message.bytes.len(),
+            Some(_) | None => 0,
+        };
+        let left = self.0.events.load().1;
+        // The keeper stopped reading if this was what filled the queue.
+        if left < QUEUE_BYTES_MAX && left + taken >= QUEUE_BYTES_MAX {
             self.0.client.release(Release::Room);
         }
         event
