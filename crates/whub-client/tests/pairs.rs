@@ -7,6 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{FakeConnection, fake_hub, open, open_with, within};
+use tokio::time::Instant;
 use whub_client::{Client, ErrorKind, Pair, PairEvent};
 use whub_proto::{Body, Data, Flags, Kind, RoomEvent, RoomMode, RoomWhat, Welcome};
 
@@ -108,8 +109,15 @@ async fn a_pair_that_is_not_read_holds_back_the_connection() {
     });
     tokio::time::sleep(Duration::from_secs(40)).await;
     assert!(!sending.is_finished(), "6 MB do not fit into a queue of 1 MiB");
+    let begun = Instant::now();
     for _ in 0..100 {
         assert!(matches!(within(pair.next()).await, Some(PairEvent::Message(_))));
     }
-    within(sending).await.unwrap();
+    let mut connection = within(sending).await.unwrap();
+    // One message alone may be more than waits.
+    for _ in 0..2 {
+        connection.say_with(id, Flags::NONE, None, &Body::Data(Data::default()), &[0; 1 << 20]).await;
+        assert!(matches!(within(pair.next()).await, Some(PairEvent::Message(_))));
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO, "reading goes on at once");
 }
