@@ -42,12 +42,7 @@ pub(super) async fn call(
     body: Incoming,
 ) -> Result<Response<HttpBody>, Problem> {
     let config = visit.node.config();
-    let path = ServicePath::parse(path).map_err(|error| {
-        if error.code() == Code::NotFound {
-            return Problem::not_found(path);
-        }
-        Problem::new(error.code(), "request.path", error.to_string())
-    })?;
+    let path = parse(path)?;
     identity.grants.may_call(&path)?;
     if visit.node.is_stopping() {
         return Err(Fault::draining().into());
@@ -76,6 +71,28 @@ pub(super) async fn call(
         Turn::Failed(fault) => Err(failed(fault, id)),
         Turn::Upload(error) => Err(broken_upload(error, body_bytes_max)),
     }
+}
+
+/// Why a WebSocket to a service does not come about.
+pub(super) fn no_websocket(visit: &Visit, path: &str) -> Problem {
+    let found = parse(path).map(|path| visit.node.hub.services.find(&path));
+    match found {
+        Err(problem) => problem,
+        Ok(None) => Problem::not_found(path),
+        Ok(Some(_)) => {
+            let detail = "this hub does not pass WebSockets on to services yet; use /ws, or /pair/<id>";
+            Problem::new(Code::Unsupported, "service.websocket", detail)
+        }
+    }
+}
+
+fn parse(path: &str) -> Result<ServicePath<'_>, Problem> {
+    ServicePath::parse(path).map_err(|error| {
+        if error.code() == Code::NotFound {
+            return Problem::not_found(path);
+        }
+        Problem::new(error.code(), "request.path", error.to_string())
+    })
 }
 
 /// A request as it is about to be placed.

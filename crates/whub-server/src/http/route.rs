@@ -101,7 +101,8 @@ async fn route(
             upgrade::upgrade(visit, config, Request::from_parts(parts, body), Place::Echo)
         }
         _ => {
-            if let Some(pair) = path.strip_prefix("/pair/") {
+            // An id is one segment; a slash in it is escaped.
+            if let Some(pair) = path.strip_prefix("/pair/").filter(|pair| !pair.contains('/')) {
                 return upgrade::upgrade(visit, config, Request::from_parts(parts, body), Place::Pair(pair));
             }
             if let Some(own) = path.strip_prefix("/v1/") {
@@ -156,8 +157,7 @@ async fn service(
     wants_websocket: bool,
 ) -> Result<Response<HttpBody>, Problem> {
     if wants_websocket {
-        let detail = "this hub does not pass WebSockets on to services yet; use /ws, or /pair/<id>";
-        return Err(Problem::new(Code::Unsupported, "service.websocket", detail));
+        return Err(call::no_websocket(visit, path));
     }
     let identity = named(visit, &parts)?;
     call::call(visit, &identity, id, path, &parts, body).await

@@ -1,7 +1,5 @@
 //! An HTTP/1.1 client that writes bytes and reads answers, without being polite about either.
 
-use std::time::Duration;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -108,24 +106,16 @@ impl Browser {
     }
 
     /// Everything until the end of the connection, however it comes.
-    pub(crate) async fn to_the_end(mut self) -> Vec<u8> {
+    pub(crate) async fn until_the_end(mut self) -> Vec<u8> {
         while self.more().await > 0 {}
         self.rest
     }
 
     /// Reads once. 0 at the end.
     async fn more(&mut self) -> usize {
-        let mut buffer = [0; 64 * 1024];
-        let read = tokio::time::timeout(SOON, self.socket.read(&mut buffer)).await.expect("bytes in time");
-        let count = read.unwrap_or(0);
-        self.rest.extend_from_slice(&buffer[..count]);
-        count
-    }
-
-    /// Whether nothing comes for a while.
-    #[allow(dead_code)]
-    pub(crate) async fn is_silent(&mut self, time: Duration) -> bool {
-        self.rest.is_empty() && tokio::time::timeout(time, self.socket.readable()).await.is_err()
+        self.rest.reserve(64 * 1024);
+        let read = tokio::time::timeout(SOON, self.socket.read_buf(&mut self.rest)).await;
+        read.expect("bytes in time").unwrap_or(0)
     }
 }
 

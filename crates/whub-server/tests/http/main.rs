@@ -5,6 +5,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bodies;
 mod browser;
 mod calls;
+mod channels;
+mod http2;
+mod openers;
+mod own_paths;
+mod smuggling;
+mod visitors;
 mod websockets;

@@ -69,3 +69,46 @@ async fn a_wrong_token_is_refused_before_the_upgrade() {
         assert!(!chosen.contains("bearer"), "a token is never repeated");
     }
 }
+
+#[tokio::test]
+async fn what_is_no_handshake_is_told_what_is_missing() {
+    let node = Node::start().await;
+    let mut browser = Browser::visit(&node).await;
+    let answer = browser.ask("GET /pair/x", b"").await;
+    assert_eq!(answer.status, 426);
+    assert!(answer.is("upgrade", "websocket") && answer.is("sec-websocket-version", "13"), "{answer:?}");
+    let (_, answer) = upgrade(&node, "/pair/%2Fx", "").await;
+    assert_eq!((answer.status, &answer.json()["slug"]), (400, &"pair.id".into()));
+    let mut provider = node.client().await;
+    provider.register(1, "/some/service").await;
+    for (path, status) in [
+        ("/some/service", 501),
+        ("/v1/call/some/service", 501),
+        ("/other", 404),
+        ("/pair/a/b", 404),
+        ("/debug/echo", 404),
+        ("/gateway", 404),
+        ("/healthz", 200),
+    ] {
+        let (_, answer) = upgrade(&node, path, "").await;
+        assert_eq!(answer.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn compression_is_agreed_where_it_is_configured() {
+    let plain = Node::with(|config| config.debug.echo = true).await;
+    let deflating = Node::with(|config| config.websocket.deflate = true).await;
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate\nSec-WebSocket-Protocol: whub.v1";
+    for (node, path, agreed) in [
+        (&plain, "/ws", false),
+        (&plain, "/debug/echo", true),
+        (&deflating, "/ws", true),
+        (&deflating, "/pair/x", true),
+    ] {
+        let (_, answer) = upgrade(node, path, offer).await;
+        assert_eq!(answer.status, 101);
+        let extensions = answer.header("sec-websocket-extensions").unwrap_or_default();
+        assert_eq!(extensions.starts_with("permessage-deflate"), agreed, "{path}: {extensions}");
+    }
+}

@@ -1,0 +1,91 @@
+//! Requests that two readers could read in two ways: one answer at most, and nothing behind it is a request.
+
+use crate::browser::Browser;
+use crate::common::Node;
+
+const SECOND: &str = "GET /healthz?second HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: second\r\n\r\n";
+
+/// What came back until the end of the connection.
+async fn answers(node: &Node, request: &str) -> (usize, String) {
+    let mut browser = Browser::visit(node).await;
+    browser.write(request).await;
+    // The end of our side: whatever could still be read as a request has been by now.
+    tokio::io::AsyncWriteExt::shutdown(&mut browser.socket).await.unwrap();
+    let text = String::from_utf8_lossy(&browser.until_the_end().await).into_owned();
+    (text.matches("HTTP/1.1 ").count(), text)
+}
+
+#[tokio::test]
+async fn ambiguous_requests_get_one_answer_at_most() {
+    let node = Node::with(|config| config.debug.echo = true).await;
+    let post = "POST /v1/publish/c HTTP/1.1\r\nHost: localhost\r\n";
+    let upgrade = "GET /debug/echo HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\n";
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (name, request) in [
+        (
+            "length, then chunks",
+            format!("{post}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ),
+        (
+            "chunks, then length",
+            format!("{post}Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n"),
+        ),
+        ("two lengths", format!("{post}Content-Length: 4\r\nContent-Length: 5\r\n\r\nbody")),
+        ("a list of lengths", format!("{post}Content-Length: 4, 5\r\n\r\nbody")),
+        ("a signed length", format!("{post}Content-Length: +4\r\n\r\nbody")),
+        ("chunks that are not last", format!("{post}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n")),
+        ("an unknown coding", format!("{post}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n")),
+        ("a bad chunk", format!("{post}Transfer-Encoding: chunked\r\n\r\nZZ\r\nbody\r\n0\r\n\r\n")),
+        (
+            "a chunk longer than it says",
+            format!("{post}Transfer-Encoding: chunked\r\n\r\n2\r\nbody\r\n0\r\n\r\n"),
+        ),
+        ("a huge chunk", format!("{post}Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nbody")),
+        ("a folded field", format!("{post}X-A: 1\r\n Content-Length: 4\r\n\r\n")),
+        ("a space before the colon", format!("{post}Content-Length : 4\r\n\r\nbody")),
+        ("a bare line feed in a field", format!("{post}X-A: 1\rContent-Length: 4\r\n\r\n")),
+        ("a zero byte", format!("{post}X-A: 1\0\r\n\r\n")),
+        ("no such version", "GET / HTTP/3.7\r\nHost: localhost\r\n\r\n".to_owned()),
+        ("two keys", format!("{upgrade}{key}{key}\r\n")),
+        ("two versions", format!("{upgrade}{key}Sec-WebSocket-Version: 13\r\n\r\n")),
+        ("a key that is none", format!("{upgrade}Sec-WebSocket-Key: short\r\n\r\n")),
+        ("an upgrade with a body", format!("{upgrade}{key}Content-Length: 4\r\n\r\nbody")),
+    ] {
+        let (count, text) = answers(&node, &format!("{request}{SECOND}")).await;
+        let has_second = text.contains("x-request-id: second");
+        // A refused handshake leaves an ordinary connection, on which the next request is one.
+        let refused_handshake = ["two keys", "two versions", "a key that is none", "an upgrade with a body"];
+        if refused_handshake.contains(&name) {
+            assert!(text.starts_with("HTTP/1.1 4"), "{name}: {text}");
+            continue;
+        }
+        assert!(count <= 1 && !has_second, "{name}: {text}");
+        assert!(!text.starts_with("HTTP/1.1 200") || text.contains("connection: close"), "{name}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_to_something_else_is_an_ordinary_request() {
+    let node = Node::start().await;
+    let h2c = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+               HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n";
+    let (count, text) = answers(&node, h2c).await;
+    assert!(count == 1 && text.starts_with("HTTP/1.1 200"), "{text}");
+}
+
+#[tokio::test]
+async fn heads_have_limits() {
+    let node = Node::with(|config| {
+        config.limits.header_fields = 10;
+        config.limits.header_bytes = 16 * 1024;
+    })
+    .await;
+    let many: String = (0..10).map(|number| format!("X-{number}: 1\r\n")).collect();
+    let long = format!("X-A: {}\r\n", "a".repeat(20_000));
+    for (fields, status) in [(many.as_str(), "431"), (long.as_str(), "431"), ("X-A: 1\r\n", "200")] {
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+        let (count, text) = answers(&node, &request).await;
+        assert!(count == 1 && text.starts_with(&format!("HTTP/1.1 {status}")), "{text}");
+    }
+}
