@@ -67,7 +67,7 @@ pub(crate) async fn serve(node: Arc<Node>, opened: Opened) {
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
     let mut stopping = node.stopping();
     let mut stop = pin!(stopping.wait_for(|stopping| *stopping));
-    let mut patience = Patience::new(config.limits.first_request);
+    let mut patience = Patience::new(config.limits.first_request, 2 * config.limits.ping);
     let mut leaving = false;
     drop(config);
     poll_fn(|cx| {

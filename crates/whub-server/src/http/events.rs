@@ -19,9 +19,10 @@ use whub_proto::{Code, Kind, json};
 
 use crate::config::SlowPolicy;
 use crate::gaps::Gaps;
+use crate::http::visit::Listening;
 use crate::node::Node;
 
-/// A comment goes out after this much silence, so that proxies keep the connection and the loss of it shows.
+/// A comment goes out after this much silence at most, so that proxies keep the connection and its loss shows.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// When an `EventSource` comes back after the connection was lost, ms.
@@ -230,6 +231,8 @@ pub(super) struct Subscriber {
     pub(super) filter: Filter,
     pub(super) token: Option<Box<str>>,
     pub(super) view: View,
+    /// As long as it listens, its connection is never silent for long.
+    pub(super) _listening: Listening,
 }
 
 /// The text that a subscriber reads.
@@ -239,14 +242,16 @@ pub(super) struct EventStream {
     mailbox: Arc<EventMailbox>,
     subscriber: Subscriber,
     heartbeat: Pin<Box<Sleep>>,
+    silence: Duration,
     greeted: bool,
     ended: bool,
 }
 
 impl EventStream {
     pub(super) fn new(node: Arc<Node>, mailbox: Arc<EventMailbox>, subscriber: Subscriber) -> Self {
-        let heartbeat = Box::pin(sleep(HEARTBEAT));
-        Self { node, mailbox, subscriber, heartbeat, greeted: false, ended: false }
+        let silence = HEARTBEAT.min(node.hub.limits.ping);
+        let heartbeat = Box::pin(sleep(silence));
+        Self { node, mailbox, subscriber, heartbeat, silence, greeted: false, ended: false }
     }
 
     /// The next text; `None` at the end.
@@ -270,7 +275,7 @@ impl EventStream {
             std::task::ready!(self.heartbeat.as_mut().poll(cx));
             text.push_str(":\n\n");
         }
-        self.heartbeat.as_mut().reset(Instant::now() + HEARTBEAT);
+        self.heartbeat.as_mut().reset(Instant::now() + self.silence);
         Poll::Ready(Some(text.into()))
     }
 

@@ -19,6 +19,10 @@ pub(super) struct Patience {
     timer: Pin<Box<Sleep>>,
     requests: u64,
     written: u64,
+    /// When something moved last.
+    moved: Instant,
+    /// Silence after which a peer that is sent heartbeats is dead.
+    dead: Duration,
 }
 
 /// What a connection has to do.
@@ -31,9 +35,9 @@ pub(super) enum Verdict {
 }
 
 impl Patience {
-    /// `pace`: the time to the first complete request.
-    pub(super) fn new(pace: Duration) -> Self {
-        Self { pace, timer: Box::pin(sleep(pace)), requests: 0, written: 0 }
+    /// `pace`: the time to the first complete request. `dead`: how long a listener may take no bytes.
+    pub(super) fn new(pace: Duration, dead: Duration) -> Self {
+        Self { pace, timer: Box::pin(sleep(pace)), requests: 0, written: 0, moved: Instant::now(), dead }
     }
 
     /// Ready when patience is at an end.
@@ -58,7 +62,15 @@ impl Patience {
         let written = visit.written.load(std::sync::atomic::Ordering::Relaxed);
         let moved = requests != self.requests || written != self.written;
         (self.requests, self.written) = (requests, written);
-        let idle = !moved && visit.inflight() == 0 && !visit.is_http2();
+        if moved {
+            self.moved = Instant::now();
+            return None;
+        }
+        if visit.listeners() > 0 && self.moved.elapsed() >= self.dead {
+            visit.node.hub.counters.dead_peers.one();
+            return Some(Verdict::End);
+        }
+        let idle = visit.inflight() == 0 && !visit.is_http2();
         idle.then_some(Verdict::Leave)
     }
 }

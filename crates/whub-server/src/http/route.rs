@@ -17,7 +17,7 @@ use crate::http::body::HttpBody;
 use crate::http::guard;
 use crate::http::problem::Problem;
 use crate::http::upgrade::{self, Place};
-use crate::http::visit::{Stay, Visit};
+use crate::http::visit::Stay;
 use crate::http::{call, credentials, metrics, page, publish, request_id, status, subscribe};
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
@@ -52,7 +52,7 @@ fn is_chunked(request: &Request<Incoming>) -> bool {
     request.version() != Version::HTTP_2 && request.headers().contains_key(TRANSFER_ENCODING)
 }
 
-async fn answer(visit: &Visit, id: &HeaderValue, request: Request<Incoming>) -> Response<HttpBody> {
+async fn answer(visit: &Stay, id: &HeaderValue, request: Request<Incoming>) -> Response<HttpBody> {
     let config = visit.node.config();
     let (parts, body) = request.into_parts();
     let guest = match guard::check(visit, &config.http, &parts) {
@@ -70,7 +70,7 @@ async fn answer(visit: &Visit, id: &HeaderValue, request: Request<Incoming>) -> 
 }
 
 async fn route(
-    visit: &Visit,
+    visit: &Stay,
     config: &Config,
     id: &HeaderValue,
     parts: Parts,
@@ -115,7 +115,7 @@ async fn route(
 
 /// `/v1/…`; `own` is what follows.
 async fn api(
-    visit: &Visit,
+    visit: &Stay,
     config: &Config,
     id: &HeaderValue,
     own: &str,
@@ -149,7 +149,7 @@ async fn api(
 }
 
 async fn service(
-    visit: &Visit,
+    visit: &Stay,
     id: &HeaderValue,
     path: &str,
     parts: Parts,
@@ -164,7 +164,7 @@ async fn service(
 }
 
 /// Who asks.
-fn named(visit: &Visit, parts: &Parts) -> Result<Identity, Problem> {
+fn named(visit: &Stay, parts: &Parts) -> Result<Identity, Problem> {
     visit.node.authenticate(credentials::of_header(&parts.headers)).map_err(|fault| {
         visit.node.hub.counters.unauthorized.one();
         fault.into()
@@ -178,7 +178,7 @@ fn reading(parts: &Parts) -> Result<(), Problem> {
     }
 }
 
-fn ready(visit: &Visit) -> Response<HttpBody> {
+fn ready(visit: &Stay) -> Response<HttpBody> {
     if visit.node.is_stopping() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::http::body::HttpBody;
 use crate::http::events::{EventMailbox, EventStream, Subscriber, View};
 use crate::http::problem::Problem;
-use crate::http::visit::Visit;
+use crate::http::visit::Stay;
 use crate::http::{credentials, publish};
 
 /// Tells nginx not to collect what is meant to be seen at once.
@@ -21,7 +21,7 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 
 /// Subscribes to a filter, given as in the URL.
 pub(super) fn subscribe(
-    visit: &Visit,
+    visit: &Stay,
     config: &Config,
     identity: &Identity,
     filter: &str,
@@ -42,7 +42,11 @@ pub(super) fn subscribe(
     let subscriber = whub_core::Subscriber { mailbox: Mailbox::new(post), no_echo: false };
     visit.node.hub.channels.subscribe(&filter, subscriber);
     visit.node.http.event_streams.one();
-    let events = EventStream::new(Arc::clone(&visit.node), mailbox, Subscriber { filter, token, view });
+    let events = EventStream::new(
+        Arc::clone(&visit.node),
+        mailbox,
+        Subscriber { filter, token, view, _listening: visit.listen() },
+    );
     let mut response = Response::new(HttpBody::events(events));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

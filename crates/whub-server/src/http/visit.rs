@@ -32,6 +32,7 @@ pub(super) struct Visit {
     young: Mutex<Option<Young>>,
     requests: AtomicU64,
     inflight: AtomicUsize,
+    listeners: AtomicUsize,
     http2: AtomicBool,
 }
 
@@ -53,6 +54,7 @@ impl Visit {
             young: Mutex::new(Some(young)),
             requests: AtomicU64::new(0),
             inflight: AtomicUsize::new(0),
+            listeners: AtomicUsize::new(0),
             http2: AtomicBool::new(false),
             node,
         }
@@ -81,6 +83,11 @@ impl Visit {
         self.inflight.load(Relaxed)
     }
 
+    /// Streams of events, which are never silent for long.
+    pub(super) fn listeners(&self) -> usize {
+        self.listeners.load(Relaxed)
+    }
+
     /// HTTP/2, which has pings of its own.
     pub(super) fn is_http2(&self) -> bool {
         self.http2.load(Relaxed)
@@ -90,6 +97,24 @@ impl Visit {
 /// A request that is being answered.
 #[derive(Debug)]
 pub(super) struct Stay(Arc<Visit>);
+
+impl Stay {
+    /// A stream of events begins.
+    pub(super) fn listen(&self) -> Listening {
+        self.0.listeners.fetch_add(1, Relaxed);
+        Listening(Arc::clone(&self.0))
+    }
+}
+
+/// A stream of events that is under way.
+#[derive(Debug)]
+pub(super) struct Listening(Arc<Visit>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.listeners.fetch_sub(1, Relaxed);
+    }
+}
 
 impl std::ops::Deref for Stay {
     type Target = Visit;

@@ -126,3 +126,25 @@ async fn a_subscriber_whose_rights_are_gone_is_told_and_let_go() {
     assert!(events.chunk().await.is_none());
     node.until(|hub| hub.channels.filters() == 0).await;
 }
+
+#[tokio::test]
+async fn a_subscriber_that_is_quiet_hears_heartbeats_and_a_dead_one_is_let_go() {
+    let ping = Duration::from_millis(100);
+    let node = Node::with(|config| {
+        config.limits.ping = ping;
+        config.limits.first_request = ping;
+    })
+    .await;
+    let mut events = listen(&node, "/v1/subscribe/quiet").await;
+    for _ in 0..5 {
+        assert_eq!(event(&mut events).await, ":\n\n");
+    }
+    let deaf = listen(&node, "/v1/subscribe/loud").await;
+    let message = vec![b'm'; 256 * 1024];
+    while node.hub.counters.dead_peers.read() == 0 {
+        Browser::visit(&node).await.ask("POST /v1/publish/loud", &message).await;
+    }
+    node.until(|hub| hub.channels.filters() == 1).await;
+    drop(deaf);
+    assert_eq!(event(&mut events).await, ":\n\n", "the others live on");
+}
