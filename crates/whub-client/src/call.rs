@@ -116,7 +116,8 @@ impl Call {
         self
     }
 
-    /// How long to wait for the response's head. Default: that of the client, 10 s. The body may take longer.
+    /// How long the answer may take. Default: that of the client, 10 s. This side waits so long for the response's
+    /// head; the hub ends the call after that time even if the body is still on its way.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -150,10 +151,9 @@ impl Call {
         let key = self.client.next_key();
         let (head, outcome) = oneshot::channel();
         let (pieces, incoming) = mpsc::unbounded_channel();
-        let upload = Arc::new(Credit::default());
+        // Nothing may follow before the request itself was sent, which may have to wait for a connection.
+        let upload = Arc::new(Credit::new(0));
         let (payload, rest) = self.body.split();
-        // At most a quarter of the window, which is what every call begins with.
-        upload.spend_whole(payload.len());
         let order = Order {
             key,
             path,
@@ -175,7 +175,13 @@ impl Call {
         self.client.send(Command::Call(Box::new(order))).await?;
         let (broken, pump_failed) = oneshot::channel();
         if let Some(rest) = rest {
-            let pump = rest.send(key, upload, self.client.commands());
+            let commands = self.client.commands();
+            let pump = async move {
+                match upload.opened().await {
+                    Some(()) => rest.send(key, upload, commands).await,
+                    None => Ok(()),
+                }
+            };
             guard.pump = Some(tokio::spawn(report(pump, broken)));
         }
         let head = tokio::select! {

@@ -39,6 +39,11 @@ impl Credit {
         rest.is_some()
     }
 
+    /// Waits until anything at all can be sent; `None` when the stream is over.
+    pub(crate) async fn opened(&self) -> Option<()> {
+        self.wait_for(|left| (*left > 0).then_some(())).await
+    }
+
     /// The stream is over; whoever waits is told.
     pub(crate) fn close(&self) {
         *self.left.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -47,24 +52,27 @@ impl Credit {
 
     /// Waits until something can be sent and takes up to `bytes_max` of it; `None` when the stream is over.
     pub(crate) async fn take(&self, bytes_max: usize) -> Option<usize> {
+        self.wait_for(|left| {
+            let taken = (*left).min(bytes_max as u64);
+            *left -= taken;
+            (taken > 0).then_some(taken as usize)
+        })
+        .await
+    }
+
+    /// Waits until `take` gives something; `None` when the stream is over.
+    async fn wait_for<T>(&self, take: impl Fn(&mut u64) -> Option<T>) -> Option<T> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             // Registered before looking, so that no change is missed.
             changed.as_mut().enable();
-            match self.try_take(bytes_max)? {
-                0 => changed.await,
-                taken => return Some(taken),
+            let taken = take(self.left.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?);
+            if taken.is_some() {
+                return taken;
             }
+            changed.await;
         }
-    }
-
-    fn try_take(&self, bytes_max: usize) -> Option<usize> {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let available = (*left)?;
-        let taken = available.min(bytes_max as u64);
-        *left = Some(available - taken);
-        Some(taken as usize)
     }
 
     fn change(&self, change: impl FnOnce(u64) -> u64) {

@@ -280,6 +280,9 @@ pub struct PairReceiver(Arc<Inner>);
 
 impl PairReceiver {
     /// What happens next; `None` when the seat is lost for good ([`PairReceiver::error`] says why).
+    ///
+    /// Take what comes: once 1 MiB waits here the client stops reading its connection, so that the partner is held
+    /// back, and a hub that cannot be heard for twice its ping interval ends the connection.
     pub async fn next(&mut self) -> Option<PairEvent> {
         let event = self.0.events.pop().await;
         let taken = match &event {

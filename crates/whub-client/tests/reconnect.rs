@@ -103,6 +103,28 @@ async fn what_is_said_without_a_connection_waits_up_to_a_bound() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_without_a_connection_waits_with_its_whole_body() {
+    let (mut hub, options) = fake_hub();
+    let (connection, client) = open_with(&mut hub, options).await;
+    hub.refuse.store(true, SeqCst);
+    drop(connection);
+    while !matches!(client.state(), State::Reconnecting) {
+        tokio::task::yield_now().await;
+    }
+    let calling = tokio::spawn(client.call("/late").body(vec![5; 100_000]).into_future());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    hub.refuse.store(false, SeqCst);
+    let mut connection = hub.accept().await;
+    connection.welcome().await;
+    let request = connection.hear(Kind::Request).await;
+    let data = connection.hear(Kind::Data).await;
+    assert_eq!(request.payload().len() + data.payload().len(), 100_000);
+    assert_eq!(data.flags(), Flags::END);
+    answer(&mut connection, request.id()).await;
+    assert!(within(calling).await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_large_message_does_not_wait_without_a_connection() {
     let (mut hub, options) = fake_hub();
     let (connection, client) = open_with(&mut hub, options).await;

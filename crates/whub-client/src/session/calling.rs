@@ -8,7 +8,7 @@ use whub_proto::{Body, Cancel, Code, Credit, Data, Flags, Headers, Request, Resp
 use super::{Live, Session};
 use crate::body::Piece;
 use crate::command::{Order, ResponseHead};
-use crate::credit::Allowance;
+use crate::credit::{Allowance, WINDOW_BYTES};
 use crate::error::Error;
 use crate::key::Key;
 use crate::wanted::{Waiting, Wanted};
@@ -46,6 +46,8 @@ impl Session {
         {
             return order.fail(error);
         }
+        // The first frame holds at most a quarter of the window.
+        order.upload.add(WINDOW_BYTES.saturating_sub(u32::try_from(order.payload.len()).unwrap_or(u32::MAX)));
         self.ids.insert(order.key, id);
         self.live.insert(id, Live::Call(Box::new(Calling { order, allowance: Allowance::default() })));
     }
