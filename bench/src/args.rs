@@ -22,6 +22,8 @@ pub(crate) enum Mode {
     Cells,
     /// Serve the raw TCP echo that everything is compared with
     TcpEcho,
+    /// Serve the raw TCP relay: every second connection is joined with the one before it
+    TcpRelay,
     /// Serve the HTTP stub that stands behind the proxies
     Stub,
 }
@@ -32,7 +34,7 @@ pub(crate) struct Options {
     /// Only cells whose name begins with one of these, and those they are compared with
     #[arg(long, value_delimiter = ',')]
     pub(crate) cells: Vec<String>,
-    /// Only these servers (raw, whub, whub-free, nats, nats-free, mosquitto, nginx, haproxy, peers by name)
+    /// Only these servers (raw, raw-relay, whub, whub-free, nats, nats-free, mosquitto, nginx, haproxy, peers by name)
     #[arg(long, value_delimiter = ',')]
     pub(crate) servers: Vec<String>,
     /// Rounds; in each one every server has every cell once

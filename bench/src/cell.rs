@@ -1,6 +1,6 @@
 //! The cells of the table: what is done, on which servers, and which figure is to be reached.
 
-use Contestant::{Haproxy, Mosquitto, Nats, NatsFree, Nginx, Raw, Whub, WhubFree};
+use Contestant::{Haproxy, Mosquitto, Nats, NatsFree, Nginx, Raw, RawRelay, Whub, WhubFree};
 
 /// What a cell does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(crate) enum Shape {
 pub(crate) enum Contestant {
     /// The raw TCP echo.
     Raw,
+    /// The raw TCP relay: a pair without framing, the floor of pair cells.
+    RawRelay,
     /// The hub.
     Whub,
     /// The hub, on all cores.
@@ -53,6 +55,7 @@ impl Contestant {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Raw => "raw",
+            Self::RawRelay => "raw-relay",
             Self::Whub => "whub",
             Self::WhubFree => "whub-free",
             Self::Nats => "nats",
@@ -142,15 +145,15 @@ fn echoes() -> Vec<Cell> {
 fn pairs() -> Vec<Cell> {
     let flow = |pairs, window, len| Shape::Flow { pairs, window, len };
     vec![
-        cell("pair-rtt-1", Shape::Rtt { pairs: 1 }, Some("echo-1x1"), &[Whub]),
-        cell("pair-rtt-64", Shape::Rtt { pairs: 64 }, Some("echo-64x1"), &[Whub]),
-        cell("pair-64x8", flow(64, 8, SMALL), Some("echo-64x16"), &[Whub]).with(at_most(
+        cell("pair-rtt-1", Shape::Rtt { pairs: 1 }, Some("echo-1x1"), &[RawRelay, Whub]),
+        cell("pair-rtt-64", Shape::Rtt { pairs: 64 }, Some("echo-64x1"), &[RawRelay, Whub]),
+        cell("pair-64x8", flow(64, 8, SMALL), Some("echo-64x16"), &[RawRelay, Whub]).with(at_most(
             "cpu_us",
             "echo-64x16",
             Raw,
             2.4,
         )),
-        cell("pair-16k-8x4", flow(8, 4, LARGE), Some("echo-16k-8x4"), &[Whub]).with(at_most(
+        cell("pair-16k-8x4", flow(8, 4, LARGE), Some("echo-16k-8x4"), &[RawRelay, Whub]).with(at_most(
             "cpu_us",
             "echo-16k-8x4",
             Raw,

@@ -60,6 +60,7 @@ impl Fleet {
         let core = self.layout.server_core;
         match contestant {
             Contestant::Raw => Server::reference("raw", "tcp-echo", core),
+            Contestant::RawRelay => Server::reference("raw-relay", "tcp-relay", core),
             Contestant::Whub | Contestant::WhubFree => {
                 Server::whub(contestant.name(), &self.layout.whub, self.core(contestant))
             }

@@ -48,8 +48,9 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     proc::raise_descriptors()?;
     match Args::parse().mode {
         Mode::Run(options) => Ok(session::run(&options)?),
-        Mode::TcpEcho => reference::serve(Kind::Echo).map(|()| ExitCode::SUCCESS).map_err(Into::into),
-        Mode::Stub => reference::serve(Kind::Stub).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Mode::TcpEcho => serve(Kind::Echo),
+        Mode::TcpRelay => serve(Kind::Relay),
+        Mode::Stub => serve(Kind::Stub),
         Mode::Cells => {
             for cell in cell::all() {
                 writeln!(io::stdout(), "{:16} {:?}", cell.name, cell.shape)?;
@@ -57,4 +58,9 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn serve(kind: Kind) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    reference::serve(kind)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -33,7 +33,7 @@ pub(crate) fn play(
 ) -> Result<Sample, Fault> {
     match shape {
         Shape::Echo { conns, window, len, per_second } => {
-            let framing = if *contestant == Contestant::Raw { Framing::Raw } else { Framing::WebSocket };
+            let framing = framing(contestant);
             let mut lanes = Lanes::new(framing, len, window);
             if let Some(per_second) = per_second {
                 lanes = lanes.at_rate(per_second);
@@ -46,14 +46,16 @@ pub(crate) fn play(
             drive(lines, &mut lanes, server, span)
         }
         Shape::Flow { pairs, window, len } => {
-            let mut lanes = Lanes::new(Framing::WebSocket, len, window);
+            let framing = framing(contestant);
+            let mut lanes = Lanes::new(framing, len, window);
             (0..pairs).for_each(|_| lanes.add_flow());
-            drive(halves(server.addr, "flow", pairs), &mut lanes, server, span)
+            drive(halves(server.addr, framing, pairs), &mut lanes, server, span)
         }
         Shape::Rtt { pairs } => {
-            let mut lanes = Lanes::new(Framing::WebSocket, SMALL, 1);
+            let framing = framing(contestant);
+            let mut lanes = Lanes::new(framing, SMALL, 1);
             (0..pairs).for_each(|_| lanes.add_rtt());
-            drive(halves(server.addr, "rtt", pairs), &mut lanes, server, span)
+            drive(halves(server.addr, framing, pairs), &mut lanes, server, span)
         }
         Shape::Fanout { subscribers, burst } => fanout(contestant, server, subscribers, burst, span),
         Shape::Call { callers } => call(contestant, server, callers, span),
@@ -85,24 +87,47 @@ fn drive(
     measure(&mut net, load, &server.pids()?, span)
 }
 
-/// Both halves of each pair, one after the other, once they have met. Ids are new in every run, lest an old half
-/// still waits.
-fn halves(addr: SocketAddr, what: &'static str, pairs: usize) -> impl Iterator<Item = Result<Line, Fault>> {
+fn framing(contestant: &Contestant) -> Framing {
+    match contestant {
+        Contestant::Raw | Contestant::RawRelay => Framing::Raw,
+        Contestant::Whub
+        | Contestant::WhubFree
+        | Contestant::Nats
+        | Contestant::NatsFree
+        | Contestant::Mosquitto
+        | Contestant::Nginx
+        | Contestant::Haproxy
+        | Contestant::Peer(_) => Framing::WebSocket,
+    }
+}
+
+/// Both halves of each pair, one after the other, once they have met.
+fn halves(addr: SocketAddr, framing: Framing, pairs: usize) -> impl Iterator<Item = Result<Line, Fault>> {
+    // Ids are new in every run, lest an old half still waits.
     static RUNS: AtomicUsize = AtomicUsize::new(0);
     let run = RUNS.fetch_add(1, Ordering::Relaxed);
-    let meet = move |pair| {
-        let path = format!("/pair/{what}-{run}-{pair}");
-        let (mut first, mut second) =
-            (Line::websocket(addr, &path, None)?, Line::websocket(addr, &path, None)?);
-        for half in [&mut first, &mut second] {
-            half.receive_until(CONNECTED)?;
+    (0..pairs).flat_map(move |pair| {
+        let met = match framing {
+            Framing::Raw => meet_raw(addr),
+            Framing::WebSocket => meet(addr, &format!("/pair/bench-{run}-{pair}")),
+        };
+        match met {
+            Ok(halves) => halves.map(Ok).into_iter().collect::<Vec<_>>(),
+            Err(fault) => vec![Err(fault)],
         }
-        Ok([first, second])
-    };
-    (0..pairs).flat_map(move |pair| match meet(pair) {
-        Ok(halves) => halves.map(Ok).into_iter().collect::<Vec<_>>(),
-        Err(fault) => vec![Err(fault)],
     })
+}
+
+fn meet(addr: SocketAddr, path: &str) -> Result<[Line; 2], Fault> {
+    let mut halves = [Line::websocket(addr, path, None)?, Line::websocket(addr, path, None)?];
+    for half in &mut halves {
+        half.receive_until(CONNECTED)?;
+    }
+    Ok(halves)
+}
+
+fn meet_raw(addr: SocketAddr) -> Result<[Line; 2], Fault> {
+    Ok([Line::tcp(addr)?, Line::tcp(addr)?])
 }
 
 fn waiting_half(addr: SocketAddr, nth: usize) -> Result<Line, Fault> {
@@ -141,9 +166,11 @@ fn fanout(
             let lines = all.map(|_| whub::subscriber(addr)).chain([whub::client(addr)]);
             drive(lines, &mut load, server, span)
         }
-        Contestant::Raw | Contestant::Nginx | Contestant::Haproxy | Contestant::Peer(_) => {
-            Err(Fault::protocol("no broker"))
-        }
+        Contestant::Raw
+        | Contestant::RawRelay
+        | Contestant::Nginx
+        | Contestant::Haproxy
+        | Contestant::Peer(_) => Err(Fault::protocol("no broker")),
     }
 }
 
@@ -161,6 +188,7 @@ fn call(contestant: &Contestant, server: &Server, callers: usize, span: Duration
             drive(lines.chain([whub::provider(addr)]), &mut load, server, span)
         }
         Contestant::Raw
+        | Contestant::RawRelay
         | Contestant::Mosquitto
         | Contestant::Nginx
         | Contestant::Haproxy
