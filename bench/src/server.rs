@@ -89,7 +89,7 @@ impl Server {
         };
         // Somebody must read on, lest the server blocks on a full pipe.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        server.ready()
+        Ok(server)
     }
 
     fn spawn(
