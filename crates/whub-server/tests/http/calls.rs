@@ -111,3 +111,59 @@ async fn every_way_to_fail_is_one_problem_with_the_known_texts() {
     assert_eq!((lost.status, &lost.json()["slug"]), (502, &"service.provider_lost".into()));
     assert_eq!(browser.ask("GET /s", b"").await.status, 404, "gone with its provider");
 }
+
+#[tokio::test]
+async fn a_stopping_node_finishes_its_answers_and_takes_no_new_questions() {
+    let (mut node, mut provider) = providing("/s").await;
+    let mut waiting = Browser::visit(&node).await;
+    let mut idle = Browser::visit(&node).await;
+    assert_eq!(idle.ask("GET /readyz", b"").await.status, 200);
+    waiting.write("GET /s HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let asked = provider.hear().await;
+    node.stop();
+    assert!(idle.until_the_end().await.is_empty(), "who waits for nothing is let go");
+    assert_eq!(provider.hear().await.kind, Kind::Drain);
+    answer(&mut provider, &asked, b"done").await;
+    let last = waiting.answer().await;
+    assert!(last.text() == "done" && last.is("connection", "close"), "{last:?}");
+    assert!(waiting.until_the_end().await.is_empty());
+    tokio::time::timeout(crate::common::SOON, node.running).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_may_ask_before_it_sends_and_may_send_ahead() {
+    let (node, mut provider) = providing("/s").await;
+    let mut browser = Browser::visit(&node).await;
+    browser
+        .write("POST /s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        .await;
+    assert_eq!(browser.head().await.status, 100);
+    browser.write("hi").await;
+    let asked = provider.hear().await;
+    assert_eq!(asked.payload, b"hi");
+    answer(&mut provider, &asked, b"1").await;
+    assert_eq!(browser.answer().await.text(), "1");
+    // Three at once; the answers come in the order of the questions.
+    browser.write("GET /s?1 HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(3)).await;
+    for number in [b"2", b"3", b"4"] {
+        let asked = provider.hear().await;
+        answer(&mut provider, &asked, number).await;
+    }
+    for number in ["2", "3", "4"] {
+        assert_eq!(browser.answer().await.text(), number);
+    }
+}
+
+#[tokio::test]
+async fn http_1_0_gets_answers_of_known_length_or_to_the_end() {
+    let (node, mut provider) = providing("/s").await;
+    let mut browser = Browser::visit(&node).await;
+    browser.write("GET /s HTTP/1.0\r\n\r\n").await;
+    let asked = provider.hear().await;
+    provider.say(asked.id, &Body::Response(Response::default())).await;
+    provider.send(asked.id, Flags::NONE, &Body::Data(whub_proto::Data::default()), b"to the ").await;
+    provider.send(asked.id, Flags::END, &Body::Data(whub_proto::Data::default()), b"end").await;
+    let head = browser.head().await;
+    assert!(head.status == 200 && head.header("transfer-encoding").is_none());
+    assert_eq!(browser.until_the_end().await, b"to the end");
+}
