@@ -14,6 +14,7 @@ use whub_core::{Caller, Fault, Identity, Mailbox, Order, Packet};
 use whub_proto::names::ServicePath;
 use whub_proto::{Body, Code, Flags, Request, TooLarge, Writer};
 
+use crate::config::Limits;
 use crate::connection::now;
 use crate::http::body::HttpBody;
 use crate::http::caller::{CALL, CallerMailbox};
@@ -35,19 +36,19 @@ const WHOLE_BYTES: u64 = 64 * 1024;
 /// Calls the service at `path`, a raw path, and waits for the head of its answer.
 pub(super) async fn call(
     visit: &Visit,
+    limits: &Limits,
     identity: &Identity,
     id: &HeaderValue,
     path: &str,
     parts: &Parts,
     body: Incoming,
 ) -> Result<Response<HttpBody>, Problem> {
-    let config = visit.node.config();
     let path = parse(path)?;
     identity.grants.may_call(&path)?;
     if visit.node.is_stopping() {
         return Err(Fault::draining().into());
     }
-    let body_bytes_max = config.limits.body_bytes.map_or(u64::MAX, |limit| limit as u64);
+    let body_bytes_max = limits.body_bytes.map_or(u64::MAX, |limit| limit as u64);
     let declared = body.size_hint().lower();
     if declared > body_bytes_max {
         return Err(too_large(body_bytes_max));
@@ -56,13 +57,12 @@ pub(super) async fn call(
     let (first, upload) = if body.is_end_stream() {
         (Bytes::new(), None)
     } else if body.size_hint().exact().is_some_and(|bytes| bytes <= WHOLE_BYTES) {
-        let patience = config.limits.call_timeout;
+        let patience = limits.call_timeout;
         let whole = tokio::time::timeout(patience, whole(body)).await.map_err(|_| too_slow())?;
         (whole.map_err(|error| broken_upload(error, body_bytes_max))?, None)
     } else {
         (Bytes::new(), Some(Upload::new(body, body_bytes_max)))
     };
-    drop(config);
     let asked = Asked { visit, identity, id, path: &path, parts, timeout_ms };
     let mut exchange = asked.place(&first, upload)?;
     drop(first);

@@ -108,7 +108,7 @@ async fn route(
             if let Some(own) = path.strip_prefix("/v1/") {
                 return api(visit, config, id, own, parts, body, wants_websocket).await;
             }
-            service(visit, id, path, parts, body, wants_websocket).await
+            service(visit, config, id, path, parts, body, wants_websocket).await
         }
     }
 }
@@ -125,7 +125,7 @@ async fn api(
 ) -> Result<Response<HttpBody>, Problem> {
     // The slash stays: a call's path begins with it.
     if own.starts_with("call/") {
-        return service(visit, id, &own["call".len()..], parts, body, wants_websocket).await;
+        return service(visit, config, id, &own["call".len()..], parts, body, wants_websocket).await;
     }
     if let Some(channel) = own.strip_prefix("publish/") {
         if !matches!(parts.method, Method::POST | Method::PUT) {
@@ -150,6 +150,7 @@ async fn api(
 
 async fn service(
     visit: &Stay,
+    config: &Config,
     id: &HeaderValue,
     path: &str,
     parts: Parts,
@@ -160,7 +161,7 @@ async fn service(
         return Err(call::no_websocket(visit, path));
     }
     let identity = named(visit, &parts)?;
-    call::call(visit, &identity, id, path, &parts, body).await
+    call::call(visit, &config.limits, &identity, id, path, &parts, body).await
 }
 
 /// Who asks.
