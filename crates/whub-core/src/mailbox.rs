@@ -139,12 +139,29 @@ pub trait Publication {
 
 /// A handle on a session: cheap to clone, equal when it is the same session.
 #[derive(Clone)]
-pub struct Mailbox(Arc<dyn Post>);
+pub struct Mailbox {
+    // Asked for with every message, so they do not take the way through the trait.
+    session: SessionId,
+    framing: Framing,
+    post: Arc<dyn Post>,
+}
 
 impl Mailbox {
     /// Wraps a driver's mailbox.
     pub fn new(post: Arc<dyn Post>) -> Self {
-        Self(post)
+        Self { session: post.session(), framing: post.framing(), post }
+    }
+
+    /// The session behind it.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// How its peer wants bytes.
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        self.framing
     }
 }
 
@@ -152,7 +169,7 @@ impl std::ops::Deref for Mailbox {
     type Target = dyn Post;
 
     fn deref(&self) -> &Self::Target {
-        &*self.0
+        &*self.post
     }
 }
 

@@ -225,6 +225,22 @@ fn bodies_stream_both_ways_under_credit() {
 }
 
 #[test]
+fn an_answer_that_began_in_time_may_take_longer_than_the_deadline() {
+    let mut world = World::new();
+    let (mut caller, mut provider) = (world.client(), world.client());
+    provide(&world, &mut provider, "/stream", 0);
+    call(&world, &mut caller, 1, "/stream");
+    provider.turn(world.now);
+    respond(&world, &mut provider, 2, Flags::NONE, b"begin");
+    world.pass(40 * SECOND);
+    provider.session.handle_alive(world.now.at);
+    provider.wakes(world.now);
+    provider.sends(world.now, 2, Flags::END, &Body::Data(Data::default()), b"end");
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #1 200 'begin'", "data #1 end 'end'"]);
+}
+
+#[test]
 fn more_than_the_credit_closes_the_provider_and_ends_the_call() {
     let world = World::new();
     let (mut caller, mut provider) = (world.client(), world.client());

@@ -31,6 +31,10 @@ struct Segment {
 const SLICES_MAX: usize = 64;
 
 impl Backlog {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
     /// Bytes that wait.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

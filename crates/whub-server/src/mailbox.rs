@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -34,6 +36,11 @@ pub(crate) struct PeerMailbox {
     // One lock for all of it: a sender takes it once, for some ten nanoseconds unless the socket is written to, and
     // never while it holds another.
     state: Mutex<State>,
+    /// Something waits for the connection's task: letters, or bytes that the socket did not take. So that the task,
+    /// which looks with every batch, need not take the lock to find nothing.
+    waits: AtomicBool,
+    /// Others are held up until the session has spoken.
+    holds: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -113,7 +120,14 @@ impl PeerMailbox {
             budget: policy.bytes,
             slow: policy.slow,
             state: Mutex::default(),
+            waits: AtomicBool::new(true),
+            holds: AtomicBool::new(false),
         }
+    }
+
+    /// Whether there may be mail to take or bytes to flush. True at first, so that the task registers itself.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits.load(Acquire)
     }
 
     /// Takes what came, and has the task woken when more does.
@@ -125,6 +139,7 @@ impl PeerMailbox {
         std::mem::swap(&mut state.letters, &mut mail.letters);
         std::mem::swap(&mut state.private, &mut mail.private);
         state.letter_bytes = 0;
+        self.waits.store(!state.backlog.is_empty(), Release);
     }
 
     /// Sends the session's own bytes, before those of others that were held up for it.
@@ -132,11 +147,13 @@ impl PeerMailbox {
     /// # Errors
     /// When the connection is lost.
     pub(crate) fn send_own(&self, bytes: &[u8]) -> io::Result<()> {
+        // Only the session itself holds, from the thread that runs this.
+        if bytes.is_empty() && !self.holds.load(Relaxed) {
+            return Ok(());
+        }
+        self.holds.store(false, Relaxed);
         let mut state = self.lock();
         if state.backlog.is_clear() {
-            if bytes.is_empty() {
-                return Ok(());
-            }
             let written = self.write(&mut state, bytes)?;
             state.backlog.push_own(Bytes::copy_from_slice(&bytes[written..]));
             return Ok(());
@@ -244,30 +261,30 @@ impl PeerMailbox {
             None => Bytes::copy_from_slice(&bytes[written..]),
         };
         state.backlog.push(rest, messages);
-        wake(state);
+        self.wake(state);
         if state.backlog.bytes() > self.budget { Sent::Wait } else { Sent::Room }
     }
 
     /// What the socket takes at once; 0 where only the connection's task can write.
     fn write(&self, state: &mut State, bytes: &[u8]) -> io::Result<usize> {
         let Some(direct) = &self.direct else {
-            wake(state);
+            self.wake(state);
             return Ok(0);
         };
         match direct.try_write(bytes) {
             Ok(count) => {
                 if count < bytes.len() {
-                    wake(state);
+                    self.wake(state);
                 }
                 Ok(count)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wake(state);
+                self.wake(state);
                 Ok(0)
             }
             Err(error) => {
                 // The connection's task sees the error itself when it reads or flushes.
-                wake(state);
+                self.wake(state);
                 Err(error)
             }
         }
@@ -276,7 +293,7 @@ impl PeerMailbox {
     /// Writes from the backlog until it is empty (true) or the socket is full (false).
     fn drain(&self, state: &mut State) -> io::Result<bool> {
         let Some(direct) = &self.direct else {
-            wake(state);
+            self.wake(state);
             return Ok(false);
         };
         loop {
@@ -287,7 +304,7 @@ impl PeerMailbox {
             match direct.try_write_vectored(&slices[..count]) {
                 Ok(written) => self.advance(state, written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wake(state);
+                    self.wake(state);
                     return Ok(false);
                 }
                 Err(error) => return Err(error),
@@ -338,7 +355,7 @@ impl PeerMailbox {
             SlowPolicy::Close => {
                 self.hub.counters.slow_consumers.one();
                 state.letters.push_back(Letter::Kick(slow_consumer()));
-                wake(state);
+                self.wake(state);
             }
         }
         Fate::DroppedSlow
@@ -347,8 +364,16 @@ impl PeerMailbox {
     fn push_private(&self, state: &mut State, item: Private) -> Sent {
         state.letter_bytes += item.weight();
         state.private.push_back(item);
-        wake(state);
+        self.wake(state);
         if state.load() > self.budget { Sent::Wait } else { Sent::Room }
+    }
+
+    /// Something waits for the connection's task.
+    fn wake(&self, state: &State) {
+        self.waits.store(true, Release);
+        if let Some(owner) = &state.owner {
+            owner.wake_by_ref();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -369,12 +394,6 @@ pub(crate) struct MailboxPolicy {
 impl State {
     fn load(&self) -> usize {
         self.backlog.bytes() + self.letter_bytes
-    }
-}
-
-fn wake(state: &State) {
-    if let Some(owner) = &state.owner {
-        owner.wake_by_ref();
     }
 }
 
@@ -407,7 +426,7 @@ impl Post for PeerMailbox {
         }
         state.letter_bytes += letter.weight();
         state.letters.push_back(letter);
-        wake(&state);
+        self.wake(&state);
         Ok(())
     }
 
@@ -440,6 +459,7 @@ impl Post for PeerMailbox {
     }
 
     fn hold(&self) {
+        self.holds.store(true, Relaxed);
         self.lock().backlog.hold();
     }
 

@@ -74,6 +74,13 @@ impl Owed {
         id != 0 && id.is_multiple_of(2) && id <= self.last_id
     }
 
+    /// The answer has begun in time; how long the rest of it takes is up to its two ends.
+    pub(super) fn begin(&mut self, id: u64) {
+        let Some(debt) = self.calls.get_mut(&id) else { return };
+        debt.answered = true;
+        self.deadlines.remove(&(debt.deadline, id));
+    }
+
     /// The call has its outcome.
     pub(super) fn settle(&mut self, id: u64) -> Option<Debt> {
         let debt = self.calls.remove(&id)?;

@@ -127,8 +127,8 @@ impl ClientSession {
             None => self.handle_late(id),
             Some(debt) if debt.answered => self.hub.counters.answers_late.one(),
             Some(debt) => {
-                debt.answered = true;
                 let (caller, caller_id) = (debt.caller.clone(), debt.id);
+                self.owed.begin(id);
                 self.pass_on(frame, Kind::Response);
                 if response.credit != 0 {
                     let _ = caller.post(Letter::Credit { id: caller_id, bytes: response.credit });

@@ -15,6 +15,8 @@ use crate::mailbox::PeerMailbox;
 pub(crate) struct Link {
     read: ReadHalf,
     queued: Option<QueuedWriter>,
+    /// The last flush is not done: a stream that buffers may hold bytes that the mailbox no longer has.
+    flushing: bool,
 }
 
 impl Link {
@@ -22,8 +24,8 @@ impl Link {
     pub(crate) fn new(stream: Stream) -> (Self, Option<DirectWriter>) {
         let (read, write) = stream.split();
         match write {
-            WriteHalf::Direct(direct) => (Self { read, queued: None }, Some(direct)),
-            WriteHalf::Queued(queued) => (Self { read, queued: Some(queued) }, None),
+            WriteHalf::Direct(direct) => (Self { read, queued: None, flushing: false }, Some(direct)),
+            WriteHalf::Queued(queued) => (Self { read, queued: Some(queued), flushing: false }, None),
         }
     }
 
@@ -34,10 +36,16 @@ impl Link {
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, mailbox: &PeerMailbox) -> Poll<io::Result<()>> {
-        match &mut self.queued {
+        let flushed = match &mut self.queued {
             None => mailbox.poll_flush(cx),
             Some(writer) => QUEUE.with_borrow_mut(|scratch| mailbox.poll_flush_with(cx, writer, scratch)),
-        }
+        };
+        self.flushing = flushed.is_pending();
+        flushed
+    }
+
+    pub(super) fn is_flushing(&self) -> bool {
+        self.flushing
     }
 
     /// Tells the peer that nothing more comes.

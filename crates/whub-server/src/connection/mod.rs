@@ -14,6 +14,7 @@ mod scratch;
 mod timer;
 mod websocket;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
@@ -88,7 +89,7 @@ enum Flow {
 }
 
 /// A connection that is under way.
-struct Connection<T> {
+struct Connection<T: Talk> {
     talk: T,
     link: Link,
     mailbox: Arc<PeerMailbox>,
@@ -113,44 +114,51 @@ impl<T: Talk> Connection<T> {
     /// Runs until the connection has ended. `early` are bytes that came together with the handshake, `own` are
     /// bytes that the talk wants to say first.
     async fn run(mut self, mut early: Vec<u8>, own: Vec<u8>) {
-        let greeted = self.mailbox.send_own(&own);
-        drop(own);
-        if greeted.is_ok() {
-            if !early.is_empty() {
-                Scratch::with(|scratch| {
-                    self.handle_bytes(now(), &mut early, &mut scratch.own, &mut scratch.relay)
-                });
-            }
-            drop(early);
-            std::future::poll_fn(|cx| self.poll(cx)).await;
+        if self.mailbox.send_own(&own).is_err() {
+            return;
         }
-        let mut late = self.mailbox.close().into_iter();
-        self.talk.handle_lost(now(), &mut late);
-        self.link.hang_up(&self.mailbox);
+        drop(own);
+        if !early.is_empty() {
+            Scratch::with(|scratch| {
+                self.handle_bytes(now(), &mut early, &mut scratch.own, &mut scratch.relay);
+            });
+        }
+        drop(early);
+        std::future::poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let turn = self.take_turn(cx);
+        if turn.is_pending() {
+            // Last, since what was handled may have brought the next deadline nearer.
+            self.poll_timer(cx);
+        }
+        turn
     }
 
     /// One turn. Letters come before bytes, so that a session knows what its peer already saw.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
-            // 1. What other sessions say.
-            self.read_mail(cx);
-            // 2. What the socket did not take before.
-            let flushed = match self.link.poll_flush(cx, &self.mailbox) {
-                Poll::Ready(Ok(())) => true,
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => false,
-            };
-            // 3. Time.
-            self.poll_timer(cx);
-            // 4. The end, if it is near.
+            let mut flushed = true;
+            if self.mailbox.waits() || self.link.is_flushing() {
+                // 1. What other sessions say.
+                self.read_mail(cx);
+                // 2. What the socket did not take before.
+                flushed = match self.link.poll_flush(cx, &self.mailbox) {
+                    Poll::Ready(Ok(())) => true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => false,
+                };
+            }
+            // 3. The end, if it is near.
             if let Stage::Closing { .. } = self.stage {
                 return self.poll_closing(cx, flushed);
             }
-            // 5. Others that have to catch up, then the peer itself.
+            // 4. Others that have to catch up, then the peer itself.
             if !self.talk.poll_gate(cx.waker()) || (!flushed && self.mailbox.is_full()) {
                 return Poll::Pending;
             }
-            // 6. What the peer says.
+            // 5. What the peer says.
             match self.poll_read(cx) {
                 Poll::Ready(true) => {}
                 Poll::Ready(false) => return Poll::Ready(()),
@@ -199,7 +207,7 @@ impl<T: Talk> Connection<T> {
             self.follow(flow, now.at);
             self.send_own(&mut scratch.own);
         });
-        // Whatever the new deadline is, it has to be looked at before this task sleeps.
+        // There may be more to do now, and the next deadline has to be looked at.
         cx.waker().wake_by_ref();
     }
 
@@ -278,8 +286,36 @@ impl<T: Talk> Connection<T> {
     }
 }
 
-/// The time, for sessions, which never look at a clock.
+/// However a connection ends, by its loop, by a panic, or with its runtime: whoever waits for it is told, and nobody
+/// finds it in a table any more.
+impl<T: Talk> Drop for Connection<T> {
+    fn drop(&mut self) {
+        let mut late = self.mailbox.close().into_iter();
+        self.talk.handle_lost(now(), &mut late);
+        self.link.hang_up(&self.mailbox);
+    }
+}
+
+thread_local! {
+    /// When this thread last asked for the time of day, and what it was in milliseconds.
+    static TIME_OF_DAY: Cell<Option<(Instant, u64)>> = const { Cell::new(None) };
+}
+
+/// How long the time of day is reckoned from the steady clock, before it is asked for again.
+const RECKONED: Duration = Duration::from_millis(500);
+
+/// The time, for sessions, which never look at a clock. One reading of the steady clock; that of the day is only for
+/// people, and read now and then.
 pub(crate) fn now() -> Now {
+    let at = Instant::now();
+    if let Some((then, unix_ms)) = TIME_OF_DAY.get() {
+        let since = at.saturating_duration_since(then);
+        if since < RECKONED {
+            return Now { at, unix_ms: unix_ms + since.as_millis() as u64 };
+        }
+    }
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Now { at: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+    let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
+    TIME_OF_DAY.set(Some((at, unix_ms)));
+    Now { at, unix_ms }
 }
