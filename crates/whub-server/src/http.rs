@@ -58,7 +58,7 @@ pub(crate) async fn serve(node: Arc<Node>, opened: Opened) {
     let _present = node.presence();
     let config = node.config();
     let visit = Arc::new(Visit::new(Arc::clone(&node), &peer, stream.is_tls(), young, seat));
-    let io = TokioIo::new(Metered::new(stream, Arc::clone(&visit.written)));
+    let io = TokioIo::new(Metered::new(stream, Arc::clone(&visit)));
     let service = {
         let visit = Arc::clone(&visit);
         service_fn(move |request| route::respond(visit.welcome(&request), request))
@@ -98,7 +98,10 @@ pub(crate) async fn serve(node: Arc<Node>, opened: Opened) {
 }
 
 /// Streams of one HTTP/2 connection that may be open at once.
-const STREAMS_MAX: u32 = 256;
+const STREAMS_MAX: u32 = 128;
+
+/// Bytes that one HTTP/2 stream may have under way, in each direction; a connection may have four times that.
+const STREAM_BYTES: u32 = whub_core::WINDOW;
 
 /// Silence after which an HTTP/2 peer is pinged, and how long it may take to answer.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
@@ -121,6 +124,9 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .enable_connect_protocol()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_BYTES)
+        .initial_connection_window_size(4 * STREAM_BYTES)
+        .max_send_buf_size(64 * 1024)
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1)
         .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX));

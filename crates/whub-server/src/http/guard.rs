@@ -52,7 +52,7 @@ fn check_origin(
 ) -> Result<Option<Guest>, Problem> {
     let mut origins = parts.headers.get_all(ORIGIN).iter();
     let Some(origin) = origins.next() else {
-        return check_site(rules, &parts.headers, authority).map(|()| None);
+        return check_site(rules, parts, authority).map(|()| None);
     };
     let text = origin.to_str().ok().filter(|_| origins.next().is_none()).ok_or_else(foreign)?;
     let page = Page::parse(text);
@@ -74,16 +74,23 @@ fn check_origin(
 }
 
 /// A page's request that carries no `Origin`: an image, a script, a link. On the visitor's own machine it may not
-/// come from elsewhere.
-fn check_site(rules: &Http, headers: &HeaderMap, authority: Option<&Authority<'_>>) -> Result<(), Problem> {
-    let cross_site = headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
+/// come from elsewhere, but for links to the hub's page, which does nothing.
+fn check_site(rules: &Http, parts: &Parts, authority: Option<&Authority<'_>>) -> Result<(), Problem> {
+    let is = |name: &HeaderName, value| parts.headers.get(name).is_some_and(|known| known == value);
+    let cross_site = is(&SEC_FETCH_SITE, "cross-site");
+    let is_link = is(&SEC_FETCH_MODE, "navigate") && is(&SEC_FETCH_DEST, "document");
+    if is_link && matches!(parts.uri.path(), "/" | "/dashboard") {
+        return Ok(());
+    }
     if cross_site && authority.is_some_and(Authority::is_loopback) && !rules.lists_origin("*") {
         return Err(foreign());
     }
     Ok(())
 }
 
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 

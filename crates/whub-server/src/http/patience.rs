@@ -59,7 +59,7 @@ impl Patience {
             visit.node.http.slow_openers.one();
             return Some(Verdict::End);
         }
-        let written = visit.written.load(std::sync::atomic::Ordering::Relaxed);
+        let written = visit.written();
         let moved = requests != self.requests || written != self.written;
         (self.requests, self.written) = (requests, written);
         if moved {

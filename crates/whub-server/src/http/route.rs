@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -31,7 +31,11 @@ pub(super) async fn respond(
     let logged =
         tracing::enabled!(Level::DEBUG).then(|| (request.method().clone(), request.uri().path().to_owned()));
     let ends_connection = is_chunked(&request);
+    let has_body = !request.body().is_end_stream();
     let mut response = answer(&stay, &id, request).await;
+    if has_body && !response.status().is_success() {
+        stay.linger();
+    }
     if ends_connection {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

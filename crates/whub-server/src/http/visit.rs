@@ -27,7 +27,9 @@ pub(super) struct Visit {
     /// The connection's place in its address's count; whoever takes the stream over takes this along.
     pub(super) seat: Arc<AddressSeat>,
     /// Bytes that the peer took.
-    pub(super) written: Arc<AtomicU64>,
+    written: AtomicU64,
+    /// A request was refused whose body the peer may still be sending.
+    lingers: AtomicBool,
     /// The place among the unproven, until the first request is complete.
     young: Mutex<Option<Young>>,
     requests: AtomicU64,
@@ -50,7 +52,8 @@ impl Visit {
             is_local: peer.is_local(),
             is_secure,
             seat: Arc::new(seat),
-            written: Arc::default(),
+            written: AtomicU64::new(0),
+            lingers: AtomicBool::new(false),
             young: Mutex::new(Some(young)),
             requests: AtomicU64::new(0),
             inflight: AtomicUsize::new(0),
@@ -76,6 +79,16 @@ impl Visit {
     /// Requests that came so far.
     pub(super) fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
+    }
+
+    /// Bytes that the peer took.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+
+    /// The connection is not hung up on a peer that is still sending, or it would never read why it was refused.
+    pub(super) fn linger(&self) {
+        self.lingers.store(true, Relaxed);
     }
 
     /// Requests that are being answered.
@@ -130,16 +143,22 @@ impl Drop for Stay {
     }
 }
 
-/// A stream that counts what was written, so that a slow reader can be told from a dead one.
+/// The connection's stream. It counts what was written, so that a slow reader can be told from a dead one.
 #[derive(Debug)]
 pub(super) struct Metered {
     stream: Stream,
-    written: Arc<AtomicU64>,
+    visit: Arc<Visit>,
+    /// Bytes that may still be read and thrown away before hanging up.
+    discardable: usize,
+    said_goodbye: bool,
 }
 
+/// What a refused body may go on for, bytes. Beyond it the peer has been told often enough.
+const DISCARD_BYTES: usize = 4 * 1024 * 1024;
+
 impl Metered {
-    pub(super) fn new(stream: Stream, written: Arc<AtomicU64>) -> Self {
-        Self { stream, written }
+    pub(super) fn new(stream: Stream, visit: Arc<Visit>) -> Self {
+        Self { stream, visit, discardable: DISCARD_BYTES, said_goodbye: false }
     }
 
     pub(super) fn into_inner(self) -> Stream {
@@ -148,9 +167,24 @@ impl Metered {
 
     fn note(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(count)) = &result {
-            self.written.fetch_add(*count as u64, Relaxed);
+            self.visit.written.fetch_add(*count as u64, Relaxed);
         }
         result
+    }
+
+    /// Reads on until the peer is done: a socket that is closed with unread bytes takes back what it has sent.
+    /// How long that may take is bounded by the connection's patience.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [0; 4096];
+        while self.discardable > 0 {
+            let mut buf = ReadBuf::new(&mut bytes);
+            std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+            if buf.filled().is_empty() {
+                break;
+            }
+            self.discardable = self.discardable.saturating_sub(buf.filled().len());
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -175,7 +209,11 @@ impl AsyncWrite for Metered {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if !self.said_goodbye {
+            std::task::ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.said_goodbye = true;
+        }
+        if self.visit.lingers.load(Relaxed) { self.poll_discard(cx) } else { Poll::Ready(Ok(())) }
     }
 
     fn poll_write_vectored(

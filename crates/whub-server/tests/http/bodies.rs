@@ -241,3 +241,40 @@ async fn an_answer_that_http_cannot_carry_is_the_providers_fault() {
     assert_eq!((answer.status, answer.text(), answer.header("x-good")), (200, "ok", Some("1")));
     assert!(answer.header("set-cookie").is_none() && answer.is("content-length", "2"), "{answer:?}");
 }
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let node = Node::start().await;
+    for _ in 0..10 {
+        let browser = Browser::visit(&node).await;
+        let (mut read, mut write) = browser.socket.into_split();
+        let sending = async move {
+            let head = "POST /nobody HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n";
+            tokio::io::AsyncWriteExt::write_all(&mut write, head.as_bytes()).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut write, &vec![b'x'; 3_000_000]).await.unwrap();
+        };
+        let reading = async move {
+            // Whoever sends first and reads then has the more to lose.
+            let mut text = String::new();
+            tokio::io::AsyncReadExt::read_to_string(&mut read, &mut text).await.unwrap();
+            text
+        };
+        tokio::time::timeout(crate::common::SOON, sending).await.unwrap();
+        let text = tokio::time::timeout(crate::common::SOON, reading).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 404") && text.contains("service.not_found"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_may_come_before_the_question_has_ended() {
+    let (node, mut provider) = providing("/x").await;
+    let mut browser = Browser::visit(&node).await;
+    browser.write("POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nsome").await;
+    let asked = provider.hear().await;
+    assert_eq!(provider.hear().await.payload, b"some");
+    let response = Body::Response(Response { status: 403, ..Response::default() });
+    provider.send(asked.id, Flags::END, &response, b"enough").await;
+    let answer = browser.answer().await;
+    assert_eq!((answer.status, answer.text()), (403, "enough"));
+    assert_eq!(node.hub.counters.calls_answered.read(), 1);
+}

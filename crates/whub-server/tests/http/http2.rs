@@ -123,3 +123,17 @@ async fn an_unknown_protocol_is_no_websocket() {
     let (response, _) = sender.send_request(handshake, false).unwrap();
     assert_eq!(response.await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
 }
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let node = Node::start().await;
+    let mut sender = connect(&node).await;
+    let (response, mut up) =
+        sender.send_request(request(Method::POST, "http://localhost/nobody"), false).unwrap();
+    up.send_data(Bytes::from(vec![b'x'; 1_000_000]), false).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    assert!(body(response).await.starts_with(b"{\"type\""));
+    let (other, _) = sender.send_request(request(Method::GET, "http://localhost/healthz"), true).unwrap();
+    assert_eq!(other.await.unwrap().status(), StatusCode::OK);
+}

@@ -107,6 +107,21 @@ async fn requests_that_a_page_makes_without_origin_are_turned_away_on_the_own_ma
 }
 
 #[tokio::test]
+async fn a_link_may_lead_to_the_hubs_page_but_not_to_a_service() {
+    let node = node().await;
+    let link = "Sec-Fetch-Site: cross-site\nSec-Fetch-Mode: navigate\nSec-Fetch-Dest";
+    for (path, dest, expected) in [
+        ("/", "document", 200),
+        ("/dashboard", "document", 200),
+        ("/", "iframe", 403),
+        ("/service", "document", 403),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\nHost: localhost\n{link}: {dest}\n\n");
+        assert_eq!(status(&node, &request).await, expected, "{path} {dest}");
+    }
+}
+
+#[tokio::test]
 async fn cross_origin_answers_follow_the_same_list() {
     let node = node().await;
     let mut browser = Browser::visit(&node).await;
