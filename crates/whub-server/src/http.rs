@@ -17,10 +17,12 @@ mod call;
 mod caller;
 mod counters;
 mod credentials;
+mod event_mailbox;
 mod events;
 mod exchange;
 mod guard;
 mod head;
+mod metered;
 mod metrics;
 mod page;
 mod patience;
@@ -49,8 +51,9 @@ pub(crate) use counters::HttpCounters;
 
 use crate::config::Limits;
 use crate::node::Node;
+use metered::Metered;
 use patience::{Patience, Verdict};
-use visit::{Metered, Visit};
+use visit::Visit;
 
 /// Serves one connection until it has ended, or was given away by an upgrade.
 pub(crate) async fn serve(node: Arc<Node>, opened: Opened) {

@@ -11,7 +11,8 @@ use whub_proto::names::Filter;
 
 use crate::config::Config;
 use crate::http::body::HttpBody;
-use crate::http::events::{EventMailbox, EventStream, Subscriber, View};
+use crate::http::event_mailbox::EventMailbox;
+use crate::http::events::{EventStream, Subscriber, View};
 use crate::http::problem::Problem;
 use crate::http::visit::Stay;
 use crate::http::{credentials, publish};

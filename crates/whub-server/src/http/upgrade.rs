@@ -23,8 +23,9 @@ use crate::config::Config;
 use crate::connection::{self, Dialect};
 use crate::http::body::HttpBody;
 use crate::http::credentials;
+use crate::http::metered::Metered;
 use crate::http::problem::Problem;
-use crate::http::visit::{Metered, Visit};
+use crate::http::visit::Visit;
 
 /// The subprotocols of `/ws`.
 const BINARY: &str = "whub.v1";

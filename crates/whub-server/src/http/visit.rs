@@ -1,14 +1,10 @@
 //! One HTTP connection: what its requests share.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
 use hyper::Version;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use whub_transport::{AddressSeat, PeerAddress, Stream, Young};
+use whub_transport::{AddressSeat, PeerAddress, Young};
 
 use crate::node::Node;
 
@@ -86,6 +82,16 @@ impl Visit {
         self.written.load(Relaxed)
     }
 
+    /// The peer took bytes.
+    pub(super) fn note_written(&self, count: usize) {
+        self.written.fetch_add(count as u64, Relaxed);
+    }
+
+    /// Whether to hear the peer out before hanging up.
+    pub(super) fn lingers(&self) -> bool {
+        self.lingers.load(Relaxed)
+    }
+
     /// The connection is not hung up on a peer that is still sending, or it would never read why it was refused.
     pub(super) fn linger(&self) {
         self.lingers.store(true, Relaxed);
@@ -140,92 +146,5 @@ impl std::ops::Deref for Stay {
 impl Drop for Stay {
     fn drop(&mut self) {
         self.0.inflight.fetch_sub(1, Relaxed);
-    }
-}
-
-/// The connection's stream. It counts what was written, so that a slow reader can be told from a dead one.
-#[derive(Debug)]
-pub(super) struct Metered {
-    stream: Stream,
-    visit: Arc<Visit>,
-    /// Bytes that may still be read and thrown away before hanging up.
-    discardable: usize,
-    said_goodbye: bool,
-}
-
-/// What a refused body may go on for, bytes. Beyond it the peer has been told often enough.
-const DISCARD_BYTES: usize = 4 * 1024 * 1024;
-
-impl Metered {
-    pub(super) fn new(stream: Stream, visit: Arc<Visit>) -> Self {
-        Self { stream, visit, discardable: DISCARD_BYTES, said_goodbye: false }
-    }
-
-    pub(super) fn into_inner(self) -> Stream {
-        self.stream
-    }
-
-    fn note(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(count)) = &result {
-            self.visit.written.fetch_add(*count as u64, Relaxed);
-        }
-        result
-    }
-
-    /// Reads on until the peer is done: a socket that is closed with unread bytes takes back what it has sent.
-    /// How long that may take is bounded by the connection's patience.
-    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut bytes = [0; 4096];
-        while self.discardable > 0 {
-            let mut buf = ReadBuf::new(&mut bytes);
-            std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
-            if buf.filled().is_empty() {
-                break;
-            }
-            self.discardable = self.discardable.saturating_sub(buf.filled().len());
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(result)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.said_goodbye {
-            std::task::ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.said_goodbye = true;
-        }
-        if self.visit.lingers.load(Relaxed) { self.poll_discard(cx) } else { Poll::Ready(Ok(())) }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.note(result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
