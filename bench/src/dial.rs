@@ -59,15 +59,16 @@ impl Line {
     pub(crate) fn websocket(addr: SocketAddr, path: &str, protocol: Option<&str>) -> Result<Self, Fault> {
         let mut line = Self::tcp(addr)?;
         line.write(&upgrade_request(addr, path, protocol))?;
-        let len = loop {
-            match head_len(&line.early) {
-                Some(len) => break len,
-                None => line.read_more()?,
-            }
-        };
+        let len = line.read_head()?;
         accepted(&line.early[..len])?;
         line.early.drain(..len);
         Ok(line)
+    }
+
+    /// Asks for a page and waits for the head of the answer, whatever it is.
+    pub(crate) fn fetch(mut self, path: &str) -> Result<(), Fault> {
+        self.write(format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").as_bytes())?;
+        self.read_head().map(drop)
     }
 
     /// Sends one masked message: opcode 1 is text, 2 binary.
@@ -101,6 +102,16 @@ impl Line {
     /// The socket and what was read beyond the preparation.
     pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.early)
+    }
+
+    /// Length of the response head that has come.
+    fn read_head(&mut self) -> Result<usize, Fault> {
+        loop {
+            match head_len(&self.early) {
+                Some(len) => return Ok(len),
+                None => self.read_more()?,
+            }
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {

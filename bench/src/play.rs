@@ -66,8 +66,8 @@ pub(crate) fn play(
             let lines = (0..conns).map(|_| Line::tcp(server.addr));
             drive(lines.chain(behind.then(|| whub::http_provider(server.addr))), &mut requests, server, span)
         }
-        Shape::IdlePairs => memory(&server.pids()?, |n| waiting_half(server.addr, n)),
-        Shape::IdleJson => memory(&server.pids()?, |n| whub::json_subscriber(server.addr, n)),
+        Shape::IdlePairs => memory(server, |n| waiting_half(server.addr, n)),
+        Shape::IdleJson => memory(server, |n| whub::json_subscriber(server.addr, n)),
         Shape::Storm => upgrades(server),
     }
 }
@@ -210,9 +210,20 @@ fn together(count: usize, open: impl Fn() -> Result<Line, Fault> + Sync) -> Vec<
     lines
 }
 
-fn memory(pids: &[u32], open: impl FnMut(usize) -> Result<Line, Fault>) -> Result<Sample, Fault> {
-    let slope = idle::slope(pids, open)?;
+fn memory(server: &Server, open: impl FnMut(usize) -> Result<Line, Fault>) -> Result<Sample, Fault> {
+    visit(server.addr)?;
+    let slope = idle::slope(&server.pids()?, open)?;
     Ok(Sample::from([("rss_kib", slope.rss_kib), ("pss_kib", slope.pss_kib)]))
+}
+
+/// A few visitors before: what a server keeps per session also depends on the state in which they left its heap,
+/// and a server that nobody has visited yet is the exception.
+fn visit(addr: SocketAddr) -> Result<(), Fault> {
+    drop(Line::tcp(addr)?);
+    for _ in 0..3 {
+        Line::tcp(addr)?.fetch("/healthz")?;
+    }
+    Ok(())
 }
 
 fn upgrades(server: &Server) -> Result<Sample, Fault> {
