@@ -15,18 +15,20 @@ mod timer;
 mod websocket;
 
 use std::cell::Cell;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
-use whub_core::{Letter, Now};
+use whub_core::{Letter, Now, Post as _};
 
 pub(crate) use fanout::Fanout;
 pub(crate) use open::{Dialect, run_echo, run_pair, run_session};
 
 use crate::mailbox::{Mail, PeerMailbox, Private};
+use crate::node::{Node, Presence};
 use link::Link;
-use scratch::Scratch;
+use scratch::{INPUT, Scratch};
 
 /// Read batches that one connection may handle before others get their turn.
 const ROUNDS: usize = 8;
@@ -97,6 +99,8 @@ struct Connection<T: Talk> {
     timer: timer::Timer,
     /// Bytes written when the last timeout came.
     written: u64,
+    node: Arc<Node>,
+    _present: Presence,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -105,35 +109,42 @@ enum Stage {
     Closing { until: Instant, peer_done: bool, told: bool },
 }
 
-impl<T: Talk> Connection<T> {
-    fn new(talk: T, link: Link, mailbox: Arc<PeerMailbox>) -> Self {
-        let timer = timer::Timer::new(talk.poll_timeout());
-        Self { talk, link, mailbox, stage: Stage::Open, timer, written: 0 }
-    }
+impl<T: Talk + Unpin> Future for Connection<T> {
+    type Output = ();
 
-    /// Runs until the connection has ended. `early` are bytes that came together with the handshake, `own` are
-    /// bytes that the talk wants to say first.
-    async fn run(mut self, mut early: Vec<u8>, own: Vec<u8>) {
-        if self.mailbox.send_own(&own).is_err() {
-            return;
-        }
-        drop(own);
-        if !early.is_empty() {
-            Scratch::with(|scratch| {
-                self.handle_bytes(now(), &mut early, &mut scratch.own, &mut scratch.relay);
-            });
-        }
-        drop(early);
-        std::future::poll_fn(|cx| self.poll(cx)).await;
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let turn = self.take_turn(cx);
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let connection = self.get_mut();
+        let turn = connection.take_turn(cx);
         if turn.is_pending() {
             // Last, since what was handled may have brought the next deadline nearer.
-            self.poll_timer(cx);
+            connection.poll_timer(cx);
         }
         turn
+    }
+}
+
+impl<T: Talk> Connection<T> {
+    /// A connection whose handshake is done. `early` are bytes that came with it, `own` is what the talk says first.
+    fn begin(
+        node: Arc<Node>,
+        talk: T,
+        link: Link,
+        mailbox: Arc<PeerMailbox>,
+        mut early: Vec<u8>,
+        own: &[u8],
+    ) -> Self {
+        let timer = timer::Timer::new(talk.poll_timeout());
+        let present = node.presence();
+        let mut connection =
+            Self { talk, link, mailbox, stage: Stage::Open, timer, written: 0, node, _present: present };
+        // A lost connection shows itself at the first read.
+        let _ = connection.mailbox.send_own(own);
+        if !early.is_empty() {
+            Scratch::with(|scratch| {
+                connection.handle_bytes(now(), &mut early, &mut scratch.own, &mut scratch.relay);
+            });
+        }
+        connection
     }
 
     /// One turn. Letters come before bytes, so that a session knows what its peer already saw.
@@ -223,10 +234,15 @@ impl<T: Talk> Connection<T> {
             });
             return Poll::Ready(count > 0);
         }
-        Scratch::with(|scratch| {
-            let count = std::task::ready!(self.link.poll_read(cx, &mut scratch.input)).unwrap_or(0);
-            let input = &mut scratch.input[..count];
-            self.handle_bytes(now(), input, &mut scratch.own, &mut scratch.relay);
+        INPUT.with_borrow_mut(|input| {
+            let count = std::task::ready!(self.link.poll_read(cx, input)).unwrap_or(0);
+            // What a peer says may answer something that a letter, just posted, is about: the letter comes first.
+            if self.mailbox.waits() {
+                self.read_mail(cx);
+            }
+            Scratch::with(|scratch| {
+                self.handle_bytes(now(), &mut input[..count], &mut scratch.own, &mut scratch.relay);
+            });
             Poll::Ready(count > 0)
         })
     }
@@ -275,9 +291,9 @@ impl<T: Talk> Connection<T> {
         if *peer_done {
             return Poll::Ready(());
         }
-        Scratch::with(|scratch| {
+        INPUT.with_borrow_mut(|input| {
             loop {
-                match std::task::ready!(self.link.poll_read(cx, &mut scratch.input)) {
+                match std::task::ready!(self.link.poll_read(cx, input)) {
                     Ok(0) | Err(_) => return Poll::Ready(()),
                     Ok(_) => {}
                 }
@@ -293,6 +309,7 @@ impl<T: Talk> Drop for Connection<T> {
         let mut late = self.mailbox.close().into_iter();
         self.talk.handle_lost(now(), &mut late);
         self.link.hang_up(&self.mailbox);
+        self.node.strike(self.mailbox.session());
     }
 }
 

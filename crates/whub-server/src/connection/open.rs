@@ -1,9 +1,12 @@
 //! The beginning of each kind of conversation, from the bare stream to the loop.
+//!
+//! These are no async functions, because what such a function is given lies in its future twice, and thousands of
+//! these futures lie idle.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use whub_core::{Framing, Mailbox, Peer, Post as _};
+use whub_core::{Framing, Mailbox, Peer};
 use whub_proto::names::PairId;
 use whub_transport::Stream;
 use whub_ws::Limits;
@@ -13,7 +16,7 @@ use crate::connection::client::{ClientTalk, Wire};
 use crate::connection::echo::EchoTalk;
 use crate::connection::plain::PlainTalk;
 use crate::connection::websocket::WebSocket;
-use crate::connection::{Connection, Link, Talk, now};
+use crate::connection::{Connection, Link, now};
 use crate::mailbox::PeerMailbox;
 use crate::node::Node;
 
@@ -32,14 +35,14 @@ pub(crate) enum Dialect {
 const JSON_GROWTH: usize = 2;
 
 /// A conversation in the whub protocol. `early` are bytes that came together with the handshake.
-pub(crate) async fn run_session(
+pub(crate) fn run_session(
     node: Arc<Node>,
     stream: Stream,
     early: Vec<u8>,
     dialect: Dialect,
     deflate: Option<Agreement>,
     peer: Peer,
-) {
+) -> impl Future<Output = ()> + Send {
     let frame_bytes = node.hub.limits.frame_bytes;
     let (wire, framing) = match dialect {
         Dialect::Binary => (Wire::Binary(websocket(frame_bytes, deflate)), Framing::Binary),
@@ -50,32 +53,37 @@ pub(crate) async fn run_session(
     let (link, mailbox) = begin(&node, stream, framing);
     let address = Mailbox::new(mailbox.clone());
     let talk = ClientTalk::new(Arc::clone(&node), address, peer, wire, Instant::now());
-    run(&node, talk, link, mailbox, early, Vec::new()).await;
+    Connection::begin(node, talk, link, mailbox, early, &[])
 }
 
 /// One half of a pair, as a plain WebSocket.
-pub(crate) async fn run_pair(
+pub(crate) fn run_pair(
     node: Arc<Node>,
     stream: Stream,
     early: Vec<u8>,
     pair: PairId,
     deflate: Option<Agreement>,
-) {
+) -> impl Future<Output = ()> + Send {
     let framing = if deflate.is_some() { Framing::Private } else { Framing::Plain };
     let (link, mailbox) = begin(&node, stream, framing);
     let socket = websocket(node.hub.limits.message_bytes, deflate);
     let address = Mailbox::new(mailbox.clone());
     let mut own = Vec::new();
     let talk = PlainTalk::new(Arc::clone(&node.hub), address, pair, socket, now().at, &mut own);
-    run(&node, talk, link, mailbox, early, own).await;
+    Connection::begin(node, talk, link, mailbox, early, &own)
 }
 
 /// `/debug/echo`.
-pub(crate) async fn run_echo(node: Arc<Node>, stream: Stream, early: Vec<u8>, deflate: Option<Agreement>) {
+pub(crate) fn run_echo(
+    node: Arc<Node>,
+    stream: Stream,
+    early: Vec<u8>,
+    deflate: Option<Agreement>,
+) -> impl Future<Output = ()> + Send {
     let (link, mailbox) = begin(&node, stream, Framing::Plain);
     let socket = websocket(node.hub.limits.message_bytes, deflate);
     let talk = EchoTalk::new(&node.hub, socket, now().at);
-    run(&node, talk, link, mailbox, early, Vec::new()).await;
+    Connection::begin(node, talk, link, mailbox, early, &[])
 }
 
 fn begin(node: &Node, stream: Stream, framing: Framing) -> (Link, Arc<PeerMailbox>) {
@@ -86,18 +94,4 @@ fn begin(node: &Node, stream: Stream, framing: Framing) -> (Link, Arc<PeerMailbo
 fn websocket(message_bytes: usize, deflate: Option<Agreement>) -> WebSocket {
     let limits = Limits { message_bytes, frame_bytes: message_bytes };
     WebSocket::new(limits, deflate)
-}
-
-async fn run<T: Talk>(
-    node: &Arc<Node>,
-    talk: T,
-    link: Link,
-    mailbox: Arc<PeerMailbox>,
-    early: Vec<u8>,
-    own: Vec<u8>,
-) {
-    let session = mailbox.session();
-    let _present = node.presence();
-    Connection::new(talk, link, mailbox).run(early, own).await;
-    node.strike(session);
 }

@@ -8,9 +8,8 @@ const READ_BYTES: usize = 128 * 1024;
 /// A buffer that grew beyond this is given back.
 const KEEP_BYTES: usize = 1024 * 1024;
 
-/// The buffers of a thread. Empty whenever they are lent, but for `input`, which holds old bytes.
+/// What a connection gathers in one turn. Empty whenever it is lent.
 pub(super) struct Scratch {
-    pub(super) input: Box<[u8]>,
     pub(super) own: Vec<u8>,
     pub(super) relay: Vec<u8>,
 }
@@ -18,11 +17,10 @@ pub(super) struct Scratch {
 thread_local! {
     /// What a stream that buffers is about to take.
     pub(super) static QUEUE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
-        input: vec![0; READ_BYTES].into(),
-        own: Vec::new(),
-        relay: Vec::new(),
-    });
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { own: Vec::new(), relay: Vec::new() }) };
+
+    /// What a socket is read into. It stands apart because letters are read between a read and its handling.
+    pub(super) static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
 impl Scratch {
