@@ -46,15 +46,16 @@ pub(crate) struct PeerMailbox {
 #[derive(Debug, Default)]
 struct State {
     backlog: Backlog,
-    letters: VecDeque<Letter>,
-    letter_bytes: usize,
-    /// Packets for a session that frames for itself.
-    private: VecDeque<Private>,
+    /// In the order it came: what a partner said stays before the news that it left.
+    mail: VecDeque<Mail>,
+    mail_bytes: usize,
     gaps: Gaps,
     owner: Option<Waker>,
     waiting: Vec<Waker>,
     /// Bytes written from the backlog so far: a slow peer is alive as long as this grows.
     written: u64,
+    /// The session was told to end because its peer reads too slowly.
+    kicked: bool,
     closed: bool,
 }
 
@@ -99,10 +100,12 @@ impl Private {
 }
 
 /// What the connection's task finds in its mailbox.
-#[derive(Debug, Default)]
-pub(crate) struct Mail {
-    pub(crate) letters: VecDeque<Letter>,
-    pub(crate) private: VecDeque<Private>,
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// From another session.
+    Letter(Letter),
+    /// For a session that frames for itself.
+    Private(Private),
 }
 
 impl PeerMailbox {
@@ -131,15 +134,16 @@ impl PeerMailbox {
     }
 
     /// Takes what came, and has the task woken when more does.
-    pub(crate) fn poll_mail(&self, cx: &mut Context<'_>, mail: &mut Mail) {
+    pub(crate) fn poll_mail(&self, cx: &mut Context<'_>, mail: &mut VecDeque<Mail>) {
         let mut state = self.lock();
         if !state.owner.as_ref().is_some_and(|owner| owner.will_wake(cx.waker())) {
             state.owner = Some(cx.waker().clone());
         }
-        std::mem::swap(&mut state.letters, &mut mail.letters);
-        std::mem::swap(&mut state.private, &mut mail.private);
-        state.letter_bytes = 0;
-        self.waits.store(!state.backlog.is_empty(), Release);
+        std::mem::swap(&mut state.mail, mail);
+        if std::mem::take(&mut state.mail_bytes) > 0 {
+            self.relieve(&mut state);
+        }
+        self.waits.store(!state.backlog.is_empty() || !state.mail.is_empty(), Release);
     }
 
     /// Sends the session's own bytes, before those of others that were held up for it.
@@ -227,16 +231,21 @@ impl PeerMailbox {
         let mut state = self.lock();
         state.closed = true;
         let counters = &self.hub.counters;
-        let private = state.private.iter().filter(|item| item.is_message()).count();
+        let mail = std::mem::take(&mut state.mail);
+        let private =
+            mail.iter().filter(|item| matches!(item, Mail::Private(item) if item.is_message())).count();
         let waiting = state.backlog.messages() + private as u64 + state.gaps.kept() as u64;
         counters.deliveries_dropped_gone.add(waiting);
         state.gaps = Gaps::default();
         state.backlog = Backlog::default();
-        state.private = VecDeque::new();
         for waker in std::mem::take(&mut state.waiting) {
             waker.wake();
         }
-        std::mem::take(&mut state.letters)
+        let letters = mail.into_iter().filter_map(|item| match item {
+            Mail::Letter(letter) => Some(letter),
+            Mail::Private(_) => None,
+        });
+        letters.collect()
     }
 
     /// The socket, for closing it.
@@ -318,7 +327,12 @@ impl PeerMailbox {
         if delivered > 0 {
             self.hub.counters.deliveries_delivered.add(delivered);
         }
-        if state.backlog.bytes() > self.budget / 2 {
+        self.relieve(state);
+    }
+
+    /// There may be room again: those who wait for it go on, and the subscriber learns what it missed.
+    fn relieve(&self, state: &mut State) {
+        if state.load() > self.budget / 2 {
             return;
         }
         for waker in std::mem::take(&mut state.waiting) {
@@ -334,7 +348,8 @@ impl PeerMailbox {
         let Caught { gaps, latest } = state.gaps.take();
         if self.framing == Framing::Private {
             let packets = gaps.into_iter().chain(latest);
-            state.private.extend(packets.map(|packet| Private::Packet { id: 0, packet }));
+            state.mail.extend(packets.map(|packet| Mail::Private(Private::Packet { id: 0, packet })));
+            self.wake(state);
             return;
         }
         let mut bytes = Vec::new();
@@ -352,18 +367,24 @@ impl PeerMailbox {
                 let dropped = state.gaps.conflate(publication.channel(), publication.packets());
                 return Fate::Conflated { dropped };
             }
-            SlowPolicy::Close => {
-                self.hub.counters.slow_consumers.one();
-                state.letters.push_back(Letter::Kick(slow_consumer()));
-                self.wake(state);
-            }
+            SlowPolicy::Close => self.kick(state),
         }
         Fate::DroppedSlow
     }
 
+    /// Ends the session, once, because its peer reads too slowly.
+    fn kick(&self, state: &mut State) {
+        if std::mem::replace(&mut state.kicked, true) {
+            return;
+        }
+        self.hub.counters.slow_consumers.one();
+        state.mail.push_back(Mail::Letter(Letter::Kick(slow_consumer())));
+        self.wake(state);
+    }
+
     fn push_private(&self, state: &mut State, item: Private) -> Sent {
-        state.letter_bytes += item.weight();
-        state.private.push_back(item);
+        state.mail_bytes += item.weight();
+        state.mail.push_back(Mail::Private(item));
         self.wake(state);
         if state.load() > self.budget { Sent::Wait } else { Sent::Room }
     }
@@ -393,7 +414,7 @@ pub(crate) struct MailboxPolicy {
 
 impl State {
     fn load(&self) -> usize {
-        self.backlog.bytes() + self.letter_bytes
+        self.backlog.bytes() + self.mail_bytes
     }
 }
 
@@ -421,11 +442,10 @@ impl Post for PeerMailbox {
             return Err(Undelivered::Full(letter));
         }
         if load > self.budget.saturating_mul(OVERRUN) && !matches!(letter, Letter::Kick(_)) {
-            self.hub.counters.slow_consumers.one();
-            state.letters.push_back(Letter::Kick(slow_consumer()));
+            self.kick(&mut state);
         }
-        state.letter_bytes += letter.weight();
-        state.letters.push_back(letter);
+        state.mail_bytes += letter.weight();
+        state.mail.push_back(Mail::Letter(letter));
         self.wake(&state);
         Ok(())
     }
@@ -505,5 +525,76 @@ impl Post for PeerMailbox {
 impl std::fmt::Debug for PeerMailbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PeerMailbox({}, {:?})", self.session.0, self.framing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use whub_core::{HalfId, SessionLimits};
+
+    use super::*;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A mailbox whose session frames for itself, as one that compresses does.
+    fn mailbox(slow: SlowPolicy) -> PeerMailbox {
+        let hub = Arc::new(Hub::new("test", "whub/test", SessionLimits::default()));
+        PeerMailbox::new(hub, Framing::Private, None, MailboxPolicy { bytes: 100, slow })
+    }
+
+    fn say(mailbox: &PeerMailbox, payload: &[u8]) -> Sent {
+        mailbox.send(Parcel::Data { seat: 0, text: false, end: false, payload })
+    }
+
+    fn take(mailbox: &PeerMailbox) -> VecDeque<Mail> {
+        let mut mail = VecDeque::new();
+        mailbox.poll_mail(&mut Context::from_waker(Waker::noop()), &mut mail);
+        mail
+    }
+
+    #[test]
+    fn who_waits_for_room_goes_on_once_the_mail_was_taken() {
+        let mailbox = mailbox(SlowPolicy::Drop);
+        assert_eq!(say(&mailbox, &[0; 200]), Sent::Wait);
+        let bell = Arc::new(Bell::default());
+        assert!(!mailbox.poll_room(&Waker::from(Arc::clone(&bell))));
+        assert_eq!(take(&mailbox).len(), 1);
+        assert_eq!(bell.0.load(Relaxed), 1);
+        assert!(mailbox.poll_room(Waker::noop()));
+    }
+
+    #[test]
+    fn what_a_partner_said_comes_before_its_leaving() {
+        let mailbox = mailbox(SlowPolicy::Drop);
+        let half = HalfId { session: mailbox.session(), seat: 0 };
+        assert_eq!(say(&mailbox, b"last words"), Sent::Room);
+        mailbox.post(Letter::Parted { half, partner: half }).unwrap();
+        let mail = Vec::from(take(&mailbox));
+        assert!(matches!(mail[..], [Mail::Private(_), Mail::Letter(Letter::Parted { .. })]), "{mail:?}");
+    }
+
+    #[test]
+    fn a_slow_session_is_told_to_end_once() {
+        let mailbox = mailbox(SlowPolicy::Close);
+        for _ in 0..OVERRUN {
+            assert_eq!(say(&mailbox, &[0; 200]), Sent::Wait);
+        }
+        for _ in 0..3 {
+            mailbox.post(Letter::Credit { id: 1, bytes: 1 }).unwrap();
+        }
+        let kicks =
+            take(&mailbox).iter().filter(|item| matches!(item, Mail::Letter(Letter::Kick(_)))).count();
+        assert_eq!((kicks, mailbox.hub.counters.slow_consumers.read()), (1, 1));
     }
 }

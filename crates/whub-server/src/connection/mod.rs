@@ -15,6 +15,7 @@ mod timer;
 mod websocket;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -181,20 +182,22 @@ impl<T: Talk> Connection<T> {
     }
 
     fn read_mail(&mut self, cx: &mut Context<'_>) {
-        let mut mail = Mail::default();
+        let mut mail = VecDeque::new();
         self.mailbox.poll_mail(cx, &mut mail);
-        if mail.letters.is_empty() && mail.private.is_empty() {
+        if mail.is_empty() {
             return;
         }
         let now = now();
         Scratch::with(|scratch| {
             let own = &mut scratch.own;
-            for letter in mail.letters {
-                let flow = self.talk.handle_letter(now, letter, own);
-                self.follow(flow, now.at);
-            }
-            for item in mail.private {
-                self.talk.handle_private(item, own);
+            for item in mail {
+                match item {
+                    Mail::Letter(letter) => {
+                        let flow = self.talk.handle_letter(now, letter, own);
+                        self.follow(flow, now.at);
+                    }
+                    Mail::Private(item) => self.talk.handle_private(item, own),
+                }
             }
             self.send_own(own);
         });
@@ -208,7 +211,11 @@ impl<T: Talk> Connection<T> {
         if !self.timer.poll_due(cx, due) {
             return;
         }
-        let Stage::Open = self.stage else { return };
+        let Stage::Open = self.stage else {
+            // The end has come since this turn looked for it.
+            cx.waker().wake_by_ref();
+            return;
+        };
         let now = now();
         let written = self.mailbox.written();
         let progress = written != self.written;
