@@ -33,8 +33,10 @@ impl Metered {
     }
 
     fn note(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(count)) = &result {
-            self.visit.note_written(*count);
+        match &result {
+            Poll::Ready(Ok(count)) => self.visit.note_written(*count),
+            Poll::Pending => self.visit.note_blocked(),
+            Poll::Ready(Err(_)) => {}
         }
         result
     }

@@ -21,7 +21,7 @@ pub(super) struct Patience {
     written: u64,
     /// When something moved last.
     moved: Instant,
-    /// Silence after which a peer that is sent heartbeats is dead.
+    /// How long a peer may take no bytes while there are some for it.
     dead: Duration,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Verdict {
 }
 
 impl Patience {
-    /// `pace`: the time to the first complete request. `dead`: how long a listener may take no bytes.
+    /// `pace`: the time to the first complete request. `dead`: how long a peer may take no bytes while there are some.
     pub(super) fn new(pace: Duration, dead: Duration) -> Self {
         Self { pace, timer: Box::pin(sleep(pace)), requests: 0, written: 0, moved: Instant::now(), dead }
     }
@@ -66,7 +66,7 @@ impl Patience {
             self.moved = Instant::now();
             return None;
         }
-        if visit.listeners() > 0 && self.moved.elapsed() >= self.dead {
+        if (visit.is_blocked() || visit.listeners() > 0) && self.moved.elapsed() >= self.dead {
             visit.node.hub.counters.dead_peers.one();
             return Some(Verdict::End);
         }

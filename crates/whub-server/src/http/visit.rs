@@ -24,6 +24,8 @@ pub(super) struct Visit {
     pub(super) seat: Arc<AddressSeat>,
     /// Bytes that the peer took.
     written: AtomicU64,
+    /// The last write had to wait, and still does.
+    blocked: AtomicBool,
     /// A request was refused whose body the peer may still be sending.
     lingers: AtomicBool,
     /// The place among the unproven, until the first request is complete.
@@ -49,6 +51,7 @@ impl Visit {
             is_secure,
             seat: Arc::new(seat),
             written: AtomicU64::new(0),
+            blocked: AtomicBool::new(false),
             lingers: AtomicBool::new(false),
             young: Mutex::new(Some(young)),
             requests: AtomicU64::new(0),
@@ -85,6 +88,16 @@ impl Visit {
     /// The peer took bytes.
     pub(super) fn note_written(&self, count: usize) {
         self.written.fetch_add(count as u64, Relaxed);
+        self.blocked.store(false, Relaxed);
+    }
+
+    pub(super) fn note_blocked(&self) {
+        self.blocked.store(true, Relaxed);
+    }
+
+    /// Whether bytes wait for a peer that takes none.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Relaxed)
     }
 
     /// Whether to hear the peer out before hanging up.

@@ -272,3 +272,40 @@ async fn an_answer_may_come_before_the_question_has_ended() {
     assert_eq!((answer.status, answer.text()), (403, "enough"));
     assert_eq!(node.hub.counters.calls_answered.read(), 1);
 }
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_download_is_let_go() {
+    let ping = Duration::from_millis(100);
+    let node = Node::with(|config| {
+        config.limits.first_request = ping;
+        config.limits.ping = 5 * ping;
+    })
+    .await;
+    let mut provider = node.client().await;
+    provider.register(1, "/down").await;
+    let mut browser = Browser::visit(&node).await;
+    browser.write("GET /down HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let asked = provider.hear().await;
+    provider.send(asked.id, Flags::NONE, &Body::Response(Response::default()), b"").await;
+    let (mut credit, mut sent) = (WINDOW as usize, 0);
+    let piece = vec![7; 64 * 1024];
+    // It grants credit as long as its sockets take bytes; then it is found out, and the provider is told.
+    loop {
+        if sent + piece.len() <= credit {
+            provider.send(asked.id, Flags::NONE, &Body::Data(Data::default()), &piece).await;
+            sent += piece.len();
+            continue;
+        }
+        let heard = provider.hear().await;
+        if heard.kind == Kind::Ping {
+            provider.send(heard.id, Flags::NONE, &Body::Pong, b"").await;
+        } else if let Body::Credit(more) = heard.frame().body {
+            credit += more.bytes as usize;
+        } else {
+            assert_eq!((heard.kind, heard.id), (Kind::Cancel, asked.id));
+            break;
+        }
+    }
+    assert_eq!(node.hub.counters.dead_peers.read(), 1);
+    drop(browser);
+}
