@@ -84,7 +84,7 @@ fn drive(
         let (stream, early) = line?.into_parts();
         net.add(stream, early)?;
     }
-    measure(&mut net, load, &server.pids()?, span)
+    measure(&mut net, load, || server.pids(), span)
 }
 
 fn framing(contestant: &Contestant) -> Framing {

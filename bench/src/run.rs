@@ -15,21 +15,23 @@ pub(crate) type Sample = BTreeMap<&'static str, f64>;
 
 /// Lets `load` run for `span` after a warm-up of a quarter of it.
 ///
-/// CPU and messages are read at the same two moments, while the load is on. Fails if anything is missing at the end.
+/// CPU and messages are read at the same two moments, while the load is on. `server` names the processes to read;
+/// it is asked after the warm-up, when late workers are there too. Fails if anything is missing at the end.
 pub(crate) fn measure<L: Load>(
     net: &mut Net,
     load: &mut L,
-    server: &[u32],
+    server: impl FnOnce() -> Result<Vec<u32>, Fault>,
     span: Duration,
 ) -> Result<Sample, Fault> {
     let own = [std::process::id()];
     net.begin(load)?;
     net.turn(load, span / 4, |_| false)?;
     load.meter().reset();
-    let (began, cpu, own_cpu) = (Instant::now(), proc::run_time(server)?, proc::run_time(&own)?);
+    let server = server()?;
+    let (began, cpu, own_cpu) = (Instant::now(), proc::run_time(&server)?, proc::run_time(&own)?);
     net.turn(load, span, |_| false)?;
     let seconds = began.elapsed().as_secs_f64();
-    let cpu = proc::run_time(server)?.saturating_sub(cpu);
+    let cpu = proc::run_time(&server)?.saturating_sub(cpu);
     let own_cpu = proc::run_time(&own)?.saturating_sub(own_cpu);
     let sample = sample(load, seconds, cpu, own_cpu, !server.is_empty());
     finish(net, load)?;
@@ -105,7 +107,7 @@ mod tests {
         let (stream, early) = Line::tcp(addr)?.into_parts();
         net.add(stream, early)?;
         lanes.add_echo();
-        measure(&mut net, &mut lanes, &[std::process::id()], Duration::from_millis(100))
+        measure(&mut net, &mut lanes, || Ok(vec![std::process::id()]), Duration::from_millis(100))
     }
 
     #[test]
