@@ -19,12 +19,19 @@ pub struct Channels {
 #[derive(Debug, Default)]
 struct Table {
     filters: Trie<Vec<Subscriber>>,
-    /// Channels published on since their last change of subscribers; cleared when it grows to [`AUDIENCES_MAX`].
+    /// Channels published on since their last change of subscribers; cleared when it grows to [`AUDIENCES_MAX`], or
+    /// to [`PLACES_MAX`] subscribers in all.
     audiences: HashMap<Box<str>, Arc<Audience>>,
+    /// Subscribers gathered since `audiences` was last cleared.
+    places: usize,
 }
 
 /// Channels whose audience is kept ready at most.
 const AUDIENCES_MAX: usize = 4096;
+
+/// Subscribers in all audiences that are kept ready at most, about 24 bytes each: many channels times many subscribers
+/// of all of them would be gigabytes.
+const PLACES_MAX: usize = 1 << 20;
 
 /// One session's wish for a channel's messages.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,8 +98,10 @@ impl Table {
         found.sort_by_key(|subscriber| (subscriber.mailbox.session(), subscriber.no_echo));
         found.dedup_by_key(|subscriber| subscriber.mailbox.session());
         let audience = Arc::new(Audience { channel: channel.as_str().into(), subscribers: found.into() });
-        if self.audiences.len() >= AUDIENCES_MAX {
+        self.places += audience.subscribers.len();
+        if self.audiences.len() >= AUDIENCES_MAX || self.places > PLACES_MAX {
             self.audiences.clear();
+            self.places = audience.subscribers.len();
         }
         self.audiences.insert(channel.as_str().into(), Arc::clone(&audience));
         audience

@@ -2,8 +2,11 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Client, World};
-use whub_core::SessionLimits;
+use whub_core::{SessionLimits, Subscriber};
+use whub_proto::names::{Channel, Filter};
 use whub_proto::{Body, Flags, Publish, Subscribe, Unsubscribe};
 
 fn subscribe(world: &World, client: &mut Client, id: u64, filter: &str) {
@@ -101,4 +104,22 @@ fn bad_subscriptions_and_publications_say_why() {
     }
     publish(&world, &mut client, 0, Flags::NONE, "a/+", b"");
     assert_eq!(client.hears(), ["error 400 publish.channel retry 0"], "told even without an id");
+}
+
+#[test]
+fn audiences_kept_ready_are_bounded_by_their_subscribers_too() {
+    let world = World::new();
+    let mut clients: Vec<_> = (0..2048).map(|_| world.stranger()).collect();
+    let everything = Filter::parse("#").unwrap();
+    for client in &mut clients {
+        let subscriber = Subscriber { mailbox: client.mailbox.clone(), no_echo: false };
+        world.hub.channels.subscribe(&everything, subscriber);
+    }
+    let audience = |name: &str| world.hub.channels.audience(&Channel::parse(name).unwrap());
+    let first = audience("first");
+    assert_eq!((first.subscribers.len(), Arc::strong_count(&first)), (2048, 2));
+    for number in 0..600 {
+        audience(&format!("c/{number}"));
+    }
+    assert_eq!(Arc::strong_count(&first), 1, "no longer kept");
 }
