@@ -94,6 +94,20 @@ fn a_message_beyond_the_limit_closes_its_sender() {
 }
 
 #[test]
+fn unfinished_messages_of_many_pairs_are_bounded_together() {
+    let world = World::with_limits(SessionLimits { message_bytes: 4, ..SessionLimits::default() });
+    let mut a = world.client();
+    join(&world, &mut a, 1, "x");
+    join(&world, &mut a, 3, "y");
+    a.hears();
+    data(&world, &mut a, 1, Flags::MORE, b"123");
+    data(&world, &mut a, 3, Flags::MORE, b"4");
+    assert!(a.session.is_open());
+    data(&world, &mut a, 3, Flags::MORE, b"5");
+    assert_eq!(a.hears(), ["error 605 protocol.error retry 0"]);
+}
+
+#[test]
 fn the_end_of_input_is_passed_on_even_to_who_comes_later() {
     let world = World::new();
     let (mut a, mut b, mut c) = (world.client(), world.client(), world.client());

@@ -109,9 +109,35 @@ fn a_token_is_renewed_in_place_and_a_bad_one_changes_nothing() {
     client.says(world.now, 3, &Body::Auth(Auth { token: "bad", ..Auth::default() }));
     assert_eq!(client.hears(), ["error #3 401 auth.invalid retry 0"]);
     assert!(client.session.is_open());
+    assert_eq!(client.asked, [None, Some("new".into()), Some("bad".into())]);
     client.mailbox.post(Letter::Recheck).unwrap();
     client.turn(world.now);
+    assert_eq!(
+        client.asked.last(),
+        Some(&Some("new".into())),
+        "the token that held is the one that is checked"
+    );
     assert_eq!(client.hears(), ["error 401 auth.invalid retry 0"], "but new rules end it");
+}
+
+#[test]
+fn what_new_rules_no_longer_grant_ends() {
+    let world = World::new();
+    let mut client = world.client();
+    client.says(world.now, 1, &Body::Subscribe(Subscribe { filter: "kept/#", ..Subscribe::default() }));
+    client.says(world.now, 3, &Body::Subscribe(Subscribe { filter: "#", ..Subscribe::default() }));
+    client.says(world.now, 5, &Body::Join(Join { room: "x", mode: RoomMode::Pair, ..Join::default() }));
+    client.says(world.now, 7, &Body::Register(Register { path: "/mine", ..Register::default() }));
+    client.hears();
+    let grants = Grants { subscribe: vec![Filter::parse("kept/#").unwrap()], ..Grants::none() };
+    client.identity = Ok(Identity { user: Some("ops".into()), grants: Arc::new(grants) });
+    client.mailbox.post(Letter::Recheck).unwrap();
+    client.turn(world.now);
+    let forbidden = |id: &str| format!("error {id}403 access.forbidden retry 0");
+    assert_eq!(client.hears(), [forbidden(""), forbidden("#3 "), forbidden("#5 ")]);
+    assert!(client.session.is_open());
+    assert_eq!((world.hub.channels.filters(), world.hub.pairs.waiting()), (1, 0));
+    assert!(world.hub.services.list().is_empty());
 }
 
 #[test]

@@ -79,11 +79,11 @@ enum Stage {
 }
 
 /// Why credentials are being checked on an open session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Check {
     Nothing,
-    /// The client sent `Auth` with this id; if it is refused, the session stays what it was.
-    Renewal(u64),
+    /// The client sent `Auth` with this id and token; if it is refused, the session stays what it was.
+    Renewal(u64, Box<str>),
     /// The rules have changed; if the credentials no longer hold, the session ends.
     Rules,
 }
@@ -233,13 +233,15 @@ impl ClientSession {
             }
             (Stage::Open { identity, check }, Ok(renewed)) => {
                 *identity = renewed;
-                if let Check::Renewal(id) = std::mem::replace(check, Check::Nothing) {
+                if let Check::Renewal(id, token) = std::mem::replace(check, Check::Nothing) {
+                    self.peer.token = Some(token);
                     self.agree(id);
                 }
+                self.revoke();
             }
             (Stage::Open { check, .. }, Err(fault)) => match std::mem::replace(check, Check::Nothing) {
                 Check::Nothing => {}
-                Check::Renewal(id) => self.refuse(id, &fault),
+                Check::Renewal(id, _) => self.refuse(id, &fault),
                 Check::Rules => self.close(fault),
             },
             (Stage::Greeting { .. } | Stage::Ended, _) => {}
@@ -395,10 +397,9 @@ impl ClientSession {
             return;
         }
         if let Stage::Open { check, .. } = &mut self.stage {
-            *check = Check::Renewal(id);
+            *check = Check::Renewal(id, token.into());
         }
-        self.peer.token = Some(token.into());
-        self.push(Output::Authenticate { token: self.peer.token.clone() });
+        self.push(Output::Authenticate { token: Some(token.into()) });
     }
 
     fn welcome(&mut self, now: Now, identity: Identity) {
@@ -506,7 +507,7 @@ impl ClientSession {
     }
 
     /// What an id named is over, because the connection is.
-    fn end_live(&self, live: Live) {
+    pub(super) fn end_live(&self, live: Live) {
         match live {
             Live::Call(call) => self.abandon(&call),
             Live::Subscription(filter) => self.hub.channels.unsubscribe(&filter, self.me.session()),

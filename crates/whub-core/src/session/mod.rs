@@ -8,6 +8,7 @@ mod pairing;
 mod plain;
 mod providing;
 mod publishing;
+mod rights;
 mod seat;
 
 pub use client::{ClientSession, Handled, Output, Peer};

@@ -23,6 +23,10 @@ pub(super) struct Membership {
 }
 
 impl Membership {
+    pub(super) fn pair(&self) -> &PairId {
+        &self.seat.pair
+    }
+
     pub(super) fn leave(self, hub: &Hub) {
         self.seat.leave(hub);
     }
@@ -111,6 +115,13 @@ impl ClientSession {
             return Handled::Done;
         }
         if frame.head.flags.contains(Flags::MORE) {
+            if self.partial_bytes() + frame.payload.len() > limit {
+                self.violate(format!("the unfinished messages of all pairs may have {limit} bytes together"));
+                return Handled::Done;
+            }
+            let Some(Live::Pair(membership)) = self.live.get_mut(&frame.head.id) else {
+                return Handled::Done;
+            };
             membership.partial.extend_from_slice(frame.payload);
             return Handled::Done;
         }
@@ -149,6 +160,15 @@ impl ClientSession {
         self.hub.counters.pair_messages_lost.one();
         let reason = "the message was not received by anyone; wait for the event `ready`";
         self.refuse(0, &Fault::passing(Code::Unavailable, "pair.alone", 1, reason));
+    }
+
+    /// Bytes of messages whose last piece is yet to come.
+    fn partial_bytes(&self) -> usize {
+        let bytes = |live: &Live| match live {
+            Live::Pair(membership) => membership.partial.len(),
+            Live::Call(_) | Live::Subscription(_) => 0,
+        };
+        self.live.values().map(bytes).sum()
     }
 
     fn partner(&self, id: u64) -> Option<&Half> {

@@ -52,7 +52,15 @@ impl World {
         let peer = Peer { client: "c-1".into(), address: "192.0.2.1:9".into(), token: None };
         let session = ClientSession::new(Arc::clone(&self.hub), mailbox.clone(), peer, self.now.at);
         let identity = Identity { user: None, grants: Arc::new(Grants::all()) };
-        Client { session, inbox, mailbox, identity: Ok(identity), closed: None, heard: VecDeque::new() }
+        Client {
+            session,
+            inbox,
+            mailbox,
+            identity: Ok(identity),
+            closed: None,
+            asked: Vec::new(),
+            heard: VecDeque::new(),
+        }
     }
 }
 
@@ -63,6 +71,8 @@ pub(crate) struct Client {
     pub(crate) mailbox: Mailbox,
     pub(crate) identity: Result<Identity, whub_core::Fault>,
     pub(crate) closed: Option<whub_core::Fault>,
+    /// The tokens that the session wanted checked.
+    pub(crate) asked: Vec<Option<Box<str>>>,
     heard: VecDeque<Vec<u8>>,
 }
 
@@ -117,7 +127,10 @@ impl Client {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Frame { id, packet } => self.inbox.own(id, &packet),
-                Output::Authenticate { .. } => self.session.handle_identity(now, self.identity.clone()),
+                Output::Authenticate { token } => {
+                    self.asked.push(token);
+                    self.session.handle_identity(now, self.identity.clone());
+                }
                 Output::Publish(issue) => {
                     let publication = Alone { issue: &issue, packets: [issue.packet.clone()] };
                     for subscriber in &issue.audience.subscribers {
