@@ -154,7 +154,11 @@ impl Client {
         speaker: &mut Speaker<'_>,
         relay: &mut Relay<'_>,
     ) -> Flow {
-        match Frame::parse(bytes, self.node.hub.limits.frame_bytes, Origin::Client) {
+        let frame = Frame::parse(bytes, self.node.hub.limits.frame_bytes, Origin::Client);
+        if !frame.as_ref().is_ok_and(|frame| matches!(frame.body, Body::Data(_))) {
+            relay.flush();
+        }
+        match frame {
             Ok(frame) => match self.session.handle_frame(now, &frame) {
                 Handled::Done => {}
                 Handled::Relay { partner, text, end, payload } => relay.add(partner, text, end, &payload),

@@ -62,6 +62,7 @@ pub(crate) fn run_pair(
     stream: Stream,
     early: Vec<u8>,
     pair: PairId,
+    token: Option<Box<str>>,
     deflate: Option<Agreement>,
 ) -> impl Future<Output = ()> + Send {
     let framing = if deflate.is_some() { Framing::Private } else { Framing::Plain };
@@ -69,7 +70,7 @@ pub(crate) fn run_pair(
     let socket = websocket(node.hub.limits.message_bytes, deflate);
     let address = Mailbox::new(mailbox.clone());
     let mut own = Vec::new();
-    let talk = PlainTalk::new(Arc::clone(&node.hub), address, pair, socket, now().at, &mut own);
+    let talk = PlainTalk::new(Arc::clone(&node), address, pair, token, socket, now().at, &mut own);
     Connection::begin(node, talk, link, mailbox, early, &own)
 }
 

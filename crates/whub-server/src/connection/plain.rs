@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use whub_core::{Hub, Letter, Mailbox, Now, PlainHalf, PlainOutput};
+use whub_core::{Fault, Hub, Letter, Mailbox, Now, PlainHalf, PlainOutput};
 use whub_proto::Code;
 use whub_proto::names::PairId;
 
@@ -13,6 +13,7 @@ use crate::connection::relay::Relay;
 use crate::connection::websocket::{Message, Speaker, WebSocket};
 use crate::connection::{Bytes, Flow, Talk};
 use crate::mailbox::Private;
+use crate::node::Node;
 
 /// A plain half.
 pub(crate) struct PlainTalk {
@@ -21,7 +22,11 @@ pub(crate) struct PlainTalk {
 }
 
 struct Plain {
+    node: Arc<Node>,
     hub: Arc<Hub>,
+    /// What it came with, and where it sits, to be checked again when the rules change.
+    token: Option<Box<str>>,
+    pair: PairId,
     half: PlainHalf,
     /// The other half's mailbox, when it must have room first.
     awaiting: Option<Mailbox>,
@@ -30,15 +35,17 @@ struct Plain {
 impl PlainTalk {
     /// Takes the seat; what there is to say about it is appended to `own`.
     pub(crate) fn new(
-        hub: Arc<Hub>,
+        node: Arc<Node>,
         mailbox: Mailbox,
         pair: PairId,
+        token: Option<Box<str>>,
         socket: WebSocket,
         now: Instant,
         own: &mut Vec<u8>,
     ) -> Self {
-        let half = PlainHalf::new(Arc::clone(&hub), mailbox, pair, now);
-        let mut plain = Self { socket, talk: Plain { hub, half, awaiting: None } };
+        let hub = Arc::clone(&node.hub);
+        let half = PlainHalf::new(Arc::clone(&hub), mailbox, pair.clone(), now);
+        let mut plain = Self { socket, talk: Plain { node, hub, token, pair, half, awaiting: None } };
         plain.drain(own);
         plain
     }
@@ -61,6 +68,11 @@ impl PlainTalk {
 }
 
 impl Plain {
+    /// Whether the rules still allow the seat.
+    fn recheck(&self) -> Result<(), Fault> {
+        self.node.authenticate(self.token.as_deref())?.grants.may_pair(&self.pair)
+    }
+
     fn handle_message(
         &mut self,
         speaker: &mut Speaker<'_>,
@@ -114,6 +126,12 @@ impl Talk for PlainTalk {
     }
 
     fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+        let letter = if matches!(letter, Letter::Recheck) {
+            let Err(fault) = self.talk.recheck() else { return Flow::Go };
+            Letter::Kick(fault)
+        } else {
+            letter
+        };
         self.talk.half.handle_letter(letter);
         self.drain(own)
     }

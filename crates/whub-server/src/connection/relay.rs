@@ -49,7 +49,8 @@ impl<'a> Relay<'a> {
         self.full
     }
 
-    fn flush(&mut self) {
+    /// Sends what was gathered, before something else may tell the other half that this one left.
+    pub(super) fn flush(&mut self) {
         if let Some(partner) = self.partner.take()
             && !self.bytes.is_empty()
         {

@@ -153,7 +153,7 @@ fn accept(
 /// Who comes, and what for.
 enum Guest {
     Session(Dialect, Peer),
-    Pair(PairId),
+    Pair(PairId, Option<Box<str>>),
     Echo,
 }
 
@@ -178,7 +178,7 @@ impl Guest {
                 let pair = PairId::from_url_segment(raw)
                     .map_err(|error| Problem::new(error.code(), "pair.id", error.to_string()))?;
                 named(visit, token.as_deref())?.grants.may_pair(&pair)?;
-                Ok(Self::Pair(pair))
+                Ok(Self::Pair(pair, token))
             }
             Place::Echo => Ok(Self::Echo),
         }
@@ -191,8 +191,8 @@ impl Guest {
             Self::Session(dialect, peer) => give_away(on_upgrade, seat, move |stream, early| {
                 connection::run_session(node, stream, early, dialect, agreed, peer)
             }),
-            Self::Pair(pair) => give_away(on_upgrade, seat, move |stream, early| {
-                connection::run_pair(node, stream, early, pair, agreed)
+            Self::Pair(pair, token) => give_away(on_upgrade, seat, move |stream, early| {
+                connection::run_pair(node, stream, early, pair, token, agreed)
             }),
             Self::Echo => give_away(on_upgrade, seat, move |stream, early| {
                 connection::run_echo(node, stream, early, agreed)

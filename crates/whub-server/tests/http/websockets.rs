@@ -1,7 +1,7 @@
 //! Handshakes over HTTP/1.1, and what they are refused for.
 
 use whub_core::Grants;
-use whub_server::config::{Secret, Token};
+use whub_server::config::{Config, Secret, Token};
 
 use crate::browser::{Answer, Browser};
 use crate::common::Node;
@@ -111,4 +111,24 @@ async fn compression_is_agreed_where_it_is_configured() {
         let extensions = answer.header("sec-websocket-extensions").unwrap_or_default();
         assert_eq!(extensions.starts_with("permessage-deflate"), agreed, "{path}: {extensions}");
     }
+}
+
+#[tokio::test]
+async fn a_half_of_a_pair_ends_with_its_token() {
+    let token = |secret: &str| Token {
+        name: "ops".into(),
+        secret: Secret::new(secret).unwrap(),
+        grant: Grants::all(),
+    };
+    let node = Node::with(|config| config.tokens = vec![token("s3cret"), token("other")]).await;
+    let (mut gone, answer) = upgrade(&node, "/pair/x", "Authorization: Bearer s3cret").await;
+    assert_eq!(answer.status, 101);
+    assert_eq!(gone.exactly(17).await, b"\x81\x0f/status:waiting");
+    let (mut stays, _) = upgrade(&node, "/pair/y", "Authorization: Bearer other").await;
+    assert_eq!(stays.exactly(17).await, b"\x81\x0f/status:waiting");
+    node.handle.reload(Config { tokens: vec![token("other")], ..Config::default() });
+    let close = gone.exactly(4).await;
+    assert_eq!((close[0], &close[2..]), (0x88, &4401_u16.to_be_bytes()[..]));
+    stays.write(b"\x89\x80\0\0\0\0").await;
+    assert_eq!(stays.exactly(2).await, b"\x8a\0");
 }
