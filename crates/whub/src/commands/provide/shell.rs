@@ -1,6 +1,6 @@
 //! `--exec CMD` as a service: calls become runs of the command.
 
-use whub_client::{Reply, Request, ServiceError};
+use whub_client::{Code, Reply, Request, ServiceError};
 
 use super::exec::{Asked, Exec, ExecError};
 use crate::{output, stream};
@@ -25,7 +25,9 @@ impl Shell {
         // Leaving drops the run, which kills the command.
         let outcome = tokio::select! {
             outcome = self.exec.run(&asked, body) => outcome,
-            () = cancelled => return Err(ServiceError::internal("the call was given up")),
+            // Where the caller gave up, nobody hears this; where our clock is the first to see the deadline pass, the
+            // caller must hear of the deadline and not of a failure.
+            () = cancelled => return Err(ServiceError::new(Code::DeadlineExceeded, "the call's time is up")),
         };
         outcome
             .map(|printed| Reply::bytes(printed).header("content-type", self.content_type))
