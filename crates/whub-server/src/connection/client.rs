@@ -335,3 +335,94 @@ impl Talk for ClientTalk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use whub_core::{Fate, Half, Manner, Parcel, Post, Publication, Sent, Undelivered};
+    use whub_proto::names::PairId;
+    use whub_proto::{Data, Hello, Join, Leave, RoomMode};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::connection::now;
+
+    /// A half that writes down what it gets, in order.
+    struct Diary {
+        session: SessionId,
+        entries: Mutex<Vec<String>>,
+    }
+
+    impl Diary {
+        fn note(&self, entry: String) {
+            self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(entry);
+        }
+    }
+
+    impl Post for Diary {
+        fn session(&self) -> SessionId {
+            self.session
+        }
+
+        fn framing(&self) -> Framing {
+            Framing::Plain
+        }
+
+        fn post(&self, letter: Letter) -> Result<(), Undelivered> {
+            let text = format!("{letter:?}");
+            self.note(text.split_whitespace().next().unwrap_or_default().to_owned());
+            Ok(())
+        }
+
+        fn send(&self, parcel: Parcel<'_>) -> Sent {
+            match parcel {
+                Parcel::Data { payload, .. } => self.note(String::from_utf8_lossy(payload).into_owned()),
+                Parcel::Framed { bytes, .. } => self.note(String::from_utf8_lossy(&bytes[2..]).into_owned()),
+                Parcel::Packet { .. } => self.note("packet".to_owned()),
+            }
+            Sent::Room
+        }
+
+        fn hold(&self) {}
+
+        fn poll_room(&self, _: &Waker) -> bool {
+            true
+        }
+
+        fn publish(&self, _: &dyn Publication) -> Fate {
+            Fate::DroppedGone
+        }
+    }
+
+    #[test]
+    fn what_was_said_before_leaving_in_one_batch_arrives_before_the_news_of_it() {
+        let node = Arc::new(Node::new(Config::default(), "test", Arc::default()));
+        let hub = Arc::clone(&node.hub);
+        let diary = Arc::new(Diary { session: hub.next_session(), entries: Mutex::default() });
+        let waiting = Half { mailbox: Mailbox::new(diary.clone()), seat: 0, manner: Manner::Plain };
+        hub.pairs.arrive(&PairId::parse("x").expect("an id"), &waiting);
+        let me = Mailbox::new(node.mailbox(Framing::Stream, None));
+        let peer = Peer { client: "c".into(), address: "".into(), token: None };
+        let mut talk = ClientTalk::new(Arc::clone(&node), me, peer, Wire::stream(), now().at);
+        let mut input = Vec::new();
+        for (id, body, payload) in [
+            (0, Body::Hello(Hello::default()), &b""[..]),
+            (1, Body::Join(Join { room: "x", mode: RoomMode::Pair, ..Join::default() }), b""),
+            (1, Body::Data(Data::default()), b"last words"),
+            (3, Body::Leave(Leave { room: "x", ..Leave::default() }), b""),
+        ] {
+            let packet = Packet::build(&body);
+            let mut frame = Vec::new();
+            framing::encode_message(&mut frame, Framing::Stream, id, &packet);
+            frame.extend_from_slice(payload);
+            input.extend_from_slice(&u32::try_from(frame.len()).expect("short").to_le_bytes());
+            input.extend_from_slice(&frame);
+        }
+        let (mut own, mut relay) = (Vec::new(), Vec::new());
+        let flow = talk.handle_bytes(now(), Bytes { input: &mut input, own: &mut own, relay: &mut relay });
+        assert_eq!(flow, Flow::Go);
+        let entries = diary.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        assert_eq!(entries[..], ["Paired", "/remote:open", "/status:connected", "last words", "Parted"]);
+    }
+}
