@@ -108,6 +108,25 @@ fn unfinished_messages_of_many_pairs_are_bounded_together() {
 }
 
 #[test]
+fn text_that_is_none_ends_its_sender_and_reaches_nobody() {
+    let world = World::new();
+    let (mut a, mut b) = (world.client(), world.client());
+    join(&world, &mut a, 1, "x");
+    join(&world, &mut b, 1, "x");
+    a.turn(world.now);
+    a.hears();
+    b.hears();
+    // Cut within a character: only the whole message counts.
+    data(&world, &mut a, 1, Flags::MORE | Flags::TEXT, b"\xc3");
+    data(&world, &mut a, 1, Flags::TEXT, b"\xa9");
+    assert_eq!(b.hears(), ["data #1 text '\u{e9}'"]);
+    data(&world, &mut a, 1, Flags::TEXT, b"\xff");
+    assert_eq!(a.hears(), ["error 605 protocol.error retry 0"]);
+    b.turn(world.now);
+    assert_eq!(b.hears(), ["room_event #1 Left x", "room_event #1 Waiting x"]);
+}
+
+#[test]
 fn the_end_of_input_is_passed_on_even_to_who_comes_later() {
     let world = World::new();
     let (mut a, mut b, mut c) = (world.client(), world.client(), world.client());

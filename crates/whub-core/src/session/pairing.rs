@@ -143,6 +143,12 @@ impl ClientSession {
                 Cow::Owned(partial)
             }
         };
+        if text && std::str::from_utf8(&payload).is_err() {
+            // A plain partner would be closed for what it passes on as text.
+            self.violate("a message with the flag Text must be valid UTF-8");
+            return Handled::Done;
+        }
+        let Some(Live::Pair(membership)) = self.live.get(&frame.head.id) else { return Handled::Done };
         match membership.seat.partner() {
             Some(partner) => Handled::Relay { partner, text, end, payload },
             None => Handled::Done,
