@@ -241,6 +241,28 @@ fn an_answer_that_began_in_time_may_take_longer_than_the_deadline() {
 }
 
 #[test]
+fn the_deadline_counts_from_the_last_of_the_request() {
+    let mut world = World::new();
+    let (mut caller, mut provider) = (world.client(), world.client());
+    provide(&world, &mut provider, "/upload", 0);
+    caller.sends(world.now, 1, Flags::NONE, &request("/upload"), b"");
+    provider.turn(world.now);
+    for _ in 0..3 {
+        world.pass(20 * SECOND);
+        provider.session.handle_alive(world.now.at);
+        caller.sends(world.now, 1, Flags::NONE, &Body::Data(Data::default()), b"more");
+        provider.turn(world.now);
+        provider.wakes(world.now);
+    }
+    assert_eq!(caller.hears(), Vec::<String>::new());
+    world.pass(30 * SECOND);
+    provider.session.handle_alive(world.now.at);
+    provider.wakes(world.now);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["error #1 504 call.deadline retry 0"]);
+}
+
+#[test]
 fn more_than_the_credit_closes_the_provider_and_ends_the_call() {
     let world = World::new();
     let (mut caller, mut provider) = (world.client(), world.client());

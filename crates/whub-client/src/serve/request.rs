@@ -122,25 +122,20 @@ impl Request {
         &self.peer
     }
 
-    /// What is left until nobody waits for the answer; `None` where nobody said.
+    /// What is left until the answer has to begin; `None` where nobody said. The hub keeps this time, and gives more
+    /// while the request's body is still coming; it tells by [`Self::cancelled`] when it is over.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         Some(self.deadline?.saturating_duration_since(Instant::now()))
     }
 
-    /// Waits until nobody waits for the answer any more: the caller gave up, the deadline passed, or the connection
-    /// was lost. A handler that goes on regardless is dropped 5 s later.
+    /// Waits until nobody waits for the answer any more: the caller gave up, the hub saw the deadline pass, or the
+    /// connection was lost. A handler that goes on regardless is dropped 5 s later.
     pub fn cancelled(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (mut cancelled, deadline) = (self.cancelled.clone(), self.deadline);
+        let mut cancelled = self.cancelled.clone();
         async move {
-            let told = async {
-                // The sender goes with the connection's end of the call.
-                let _ = cancelled.wait_for(|cancelled| *cancelled).await;
-            };
-            match deadline {
-                Some(deadline) => drop(tokio::time::timeout_at(deadline, told).await),
-                None => told.await,
-            }
+            // The sender goes with the connection's end of the call.
+            let _ = cancelled.wait_for(|cancelled| *cancelled).await;
         }
     }
 

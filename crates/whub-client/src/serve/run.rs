@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use whub_proto::Code;
 
 use super::{Handler, Reply, Request, ServiceError};
@@ -32,7 +32,7 @@ impl Job {
         let Self { key, handler, request, download, place } = self;
         let _place = place;
         let mut debt = Debt { key, releases, owed: true };
-        let (told, gone) = (request.cancelled(), request.cancelled.clone());
+        let told = request.cancelled();
         let answer = async {
             // Begun in here, so that a handler that panics at once is caught by the debt as well.
             let answer = handler(request).await;
@@ -40,16 +40,14 @@ impl Job {
         };
         tokio::select! {
             answered = answer => debt.owed = answered.is_none(),
-            () = overdue(told, gone) => {}
+            () = overdue(told) => {}
         }
     }
 }
 
 /// Ends some time after nobody waits any more.
-async fn overdue(told: impl Future<Output = ()>, mut gone: watch::Receiver<bool>) {
+async fn overdue(told: impl Future<Output = ()>) {
     told.await;
-    // After a deadline of our own clock the hub's word may still come.
-    let _ = tokio::time::timeout(GRACE, gone.wait_for(|gone| *gone)).await;
     tokio::time::sleep(GRACE).await;
 }
 

@@ -259,7 +259,7 @@ impl ClientSession {
     pub fn handle_letter(&mut self, now: Now, letter: Letter) {
         match letter {
             Letter::Call(call) => self.handle_call(now, *call),
-            Letter::Upload { call, data } => self.handle_upload(call, data),
+            Letter::Upload { call, data } => self.handle_upload(now, call, data),
             Letter::Abandon { call, code } => self.handle_abandon(call, code),
             Letter::Refill { call, bytes } => self.handle_refill(call, bytes),
             Letter::Answer { id, packet, last } => self.handle_answer(id, packet, last),

@@ -1,7 +1,7 @@
 //! The answers that a session owes as a provider. It alone knows them, so it alone decides how each call ends.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::letter::{Call, CallKey};
 use crate::mailbox::Mailbox;
@@ -24,6 +24,8 @@ pub(super) struct Debt {
     /// The caller's id.
     pub(super) id: u64,
     deadline: Instant,
+    /// How long the answer may take to begin, from the last word of the caller.
+    timeout: Duration,
     /// The head of the response went out.
     pub(super) answered: bool,
     /// Bytes of response body that the caller accepts.
@@ -44,13 +46,14 @@ impl Owed {
     }
 
     /// Notes the call and gives it an id.
-    pub(super) fn add(&mut self, call: Call) -> u64 {
+    pub(super) fn add(&mut self, now: Instant, call: Call) -> u64 {
         self.last_id += 2;
         let id = self.last_id;
         let debt = Debt {
             caller: call.caller,
             id: call.id,
             deadline: call.deadline,
+            timeout: call.deadline.saturating_duration_since(now),
             answered: false,
             credit: call.credit.into(),
             _seat: call.seat,
@@ -72,6 +75,17 @@ impl Owed {
     /// An id that was given out on this connection, whether the call still lives or not.
     pub(super) fn was_given(&self, id: u64) -> bool {
         id != 0 && id.is_multiple_of(2) && id <= self.last_id
+    }
+
+    /// The request's body goes on, so the provider does not have all that it is to answer yet.
+    pub(super) fn renew(&mut self, now: Instant, id: u64) {
+        let Some(debt) = self.calls.get_mut(&id) else { return };
+        if debt.answered {
+            return;
+        }
+        self.deadlines.remove(&(debt.deadline, id));
+        debt.deadline = now + debt.timeout;
+        self.deadlines.insert((debt.deadline, id));
     }
 
     /// The answer has begun in time; how long the rest of it takes is up to its two ends.

@@ -80,12 +80,13 @@ impl ClientSession {
             return;
         }
         let request = call.request.clone();
-        let id = self.owed.add(call);
+        let id = self.owed.add(now.at, call);
         self.send(id, request);
     }
 
-    pub(super) fn handle_upload(&mut self, call: CallKey, data: Packet) {
+    pub(super) fn handle_upload(&mut self, now: Now, call: CallKey, data: Packet) {
         if let Some(id) = self.owed.id(call) {
+            self.owed.renew(now.at, id);
             self.send(id, data);
         }
     }
