@@ -116,8 +116,7 @@ impl Call {
         self
     }
 
-    /// How long the answer may take. Default: that of the client, 10 s. This side waits so long for the response's
-    /// head; the hub ends the call after that time even if the body is still on its way.
+    /// How long the answer may take to begin. Default: that of the client, 10 s. Its body may take longer.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

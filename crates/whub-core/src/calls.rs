@@ -7,7 +7,7 @@ use whub_proto::{Code, Flags, Kind, Via};
 
 use crate::fault::Fault;
 use crate::hub::{Hub, Now};
-use crate::letter::Call;
+use crate::letter::{Call, CallId};
 use crate::mailbox::Mailbox;
 use crate::packet::Packet;
 
@@ -30,8 +30,8 @@ pub struct Caller<'a> {
 /// A request as it came in.
 #[derive(Debug, Clone, Copy)]
 pub struct Order<'a> {
-    /// The call's id on the caller's connection.
-    pub id: u64,
+    /// The call, as its caller knows it.
+    pub id: CallId,
     /// Where to.
     pub path: &'a ServicePath<'a>,
     /// The `Request` envelope, passed on untouched.

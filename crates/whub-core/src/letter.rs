@@ -10,13 +10,23 @@ use crate::packet::Packet;
 use crate::pairs::{Half, HalfId};
 use crate::services::Seat;
 
-/// A call as its provider knows it: the caller's session and the caller's id.
+/// A call as its caller's session knows it. Ids are used again; the serial is not, so that what was said about an
+/// earlier call is never taken for a later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId {
+    /// The id on the caller's connection.
+    pub id: u64,
+    /// Counts the session's calls.
+    pub serial: u64,
+}
+
+/// A call as its provider knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallKey {
     /// The caller's session.
     pub caller: SessionId,
-    /// The call's id on the caller's connection.
-    pub id: u64,
+    /// The call there.
+    pub id: CallId,
 }
 
 /// A request that a provider owes an answer for from here on.
@@ -24,8 +34,8 @@ pub struct CallKey {
 pub struct Call {
     /// Where the outcome goes.
     pub caller: Mailbox,
-    /// The call's id on the caller's connection.
-    pub id: u64,
+    /// The call, as its caller knows it.
+    pub id: CallId,
     /// When the outcome is `DeadlineExceeded`.
     pub deadline: Instant,
     /// The `Request` frame with the hub's via.
@@ -66,8 +76,8 @@ pub enum Letter {
     },
     /// To a caller: the response, or more of its body. `last` ends the call.
     Answer {
-        /// The caller's id.
-        id: u64,
+        /// The call, as its caller knows it.
+        id: CallId,
         /// `Response` or `Data`.
         packet: Packet,
         /// Nothing follows: the call has had its outcome.
@@ -75,15 +85,15 @@ pub enum Letter {
     },
     /// To a caller: the provider accepts this many more bytes of request body.
     Credit {
-        /// The caller's id.
-        id: u64,
+        /// The call, as its caller knows it.
+        id: CallId,
         /// Bytes.
         bytes: u32,
     },
     /// To a caller: the call ended without an answer of the service.
     Failed {
-        /// The caller's id.
-        id: u64,
+        /// The call, as its caller knows it.
+        id: CallId,
         /// What the caller is told.
         fault: Fault,
     },

@@ -28,7 +28,7 @@ pub use channels::{Audience, Channels, Subscriber};
 pub use counters::{Counter, Counters};
 pub use fault::Fault;
 pub use hub::{Hub, Now, SessionLimits};
-pub use letter::{Call, CallKey, Letter};
+pub use letter::{Call, CallId, CallKey, Letter};
 pub use mailbox::{Fate, Framing, Mailbox, Parcel, Post, Publication, Sent, SessionId, Undelivered};
 pub use packet::Packet;
 pub use pairs::{Arrival, Half, HalfId, Manner, Pairs};

@@ -4,6 +4,7 @@
 //! them; so relaying needs no lookup, and a half that leaves tells its partner itself.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use whub_proto::names::PairId;
@@ -20,6 +21,8 @@ pub struct HalfId {
     pub session: SessionId,
     /// The id of the `Join`; 0 on a plain WebSocket.
     pub seat: u64,
+    /// Counts the hub's seats: ids of joins are used again, this is not.
+    pub serial: u64,
 }
 
 /// How a half is told what happens.
@@ -38,6 +41,8 @@ pub struct Half {
     pub mailbox: Mailbox,
     /// The id of its `Join`.
     pub seat: u64,
+    /// Which of the hub's seats it is, from [`Pairs::next_serial`].
+    pub serial: u64,
     /// How it is told things.
     pub manner: Manner,
 }
@@ -46,7 +51,7 @@ impl Half {
     /// Its name.
     #[must_use]
     pub fn id(&self) -> HalfId {
-        HalfId { session: self.mailbox.session(), seat: self.seat }
+        HalfId { session: self.mailbox.session(), seat: self.seat, serial: self.serial }
     }
 
     /// Tells a half that waited that `partner` came: first its session, then its peer. The order matters: whatever
@@ -90,13 +95,14 @@ pub enum Arrival {
 #[derive(Debug)]
 pub struct Pairs {
     shards: [Mutex<HashMap<PairId, Half>>; SHARDS],
+    serials: AtomicU64,
 }
 
 const SHARDS: usize = 16;
 
 impl Default for Pairs {
     fn default() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()) }
+        Self { shards: std::array::from_fn(|_| Mutex::default()), serials: AtomicU64::new(0) }
     }
 }
 
@@ -128,6 +134,11 @@ impl Pairs {
         if shard.get(id).is_some_and(|waiting| waiting.id() == half) {
             shard.remove(id);
         }
+    }
+
+    /// A serial for a new seat.
+    pub fn next_serial(&self) -> u64 {
+        self.serials.fetch_add(1, Relaxed) + 1
     }
 
     /// Halves that wait now.

@@ -272,9 +272,11 @@ fn more_than_the_credit_closes_the_provider_and_ends_the_call() {
     provider.turn(world.now);
     provider.hears();
     respond(&world, &mut provider, 2, Flags::NONE, b"12345");
+    assert_eq!(provider.hears(), Vec::<String>::new(), "the first frame may be as large as it likes");
+    provider.sends(world.now, 2, Flags::NONE, &Body::Data(Data::default()), b"6");
     assert_eq!(provider.hears(), ["error 605 protocol.error retry 0"]);
     caller.turn(world.now);
-    assert_eq!(caller.hears(), ["error #1 502 service.provider_lost retry 1"]);
+    assert_eq!(caller.hears(), ["response #1 200 '12345'", "error #1 502 service.provider_lost retry 1"]);
 }
 
 #[test]
@@ -302,6 +304,32 @@ fn a_session_may_have_so_many_calls_in_flight() {
     call(&world, &mut caller, 1, "/slow");
     call(&world, &mut caller, 3, "/slow");
     assert_eq!(caller.hears(), ["error #3 429 calls.inflight retry 100"]);
+}
+
+#[test]
+fn an_id_that_is_used_again_gets_no_answer_to_its_earlier_call() {
+    let world = World::new();
+    let (mut caller, mut one, mut two) = (world.client(), world.client(), world.client());
+    provide(&world, &mut one, "/one", 0);
+    provide(&world, &mut two, "/two", 0);
+    call(&world, &mut caller, 7, "/one");
+    one.turn(world.now);
+    caller.says(world.now, 7, &Body::Cancel(Cancel::default()));
+    assert_eq!(caller.hears(), ["error #7 499 call.cancelled retry 0"]);
+    call(&world, &mut caller, 7, "/two");
+    // The first provider has not heard of the cancel when it answers.
+    let late = whub_core::Letter::Answer {
+        id: whub_core::CallId { id: 7, serial: 1 },
+        packet: whub_core::Packet::build(&Body::Response(Response::default())),
+        last: true,
+    };
+    caller.mailbox.post(late).unwrap();
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), Vec::<String>::new());
+    two.turn(world.now);
+    respond(&world, &mut two, 2, Flags::END, b"mine");
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #7 end 200 'mine'"]);
 }
 
 #[test]

@@ -68,6 +68,26 @@ fn who_is_left_behind_waits_or_gets_the_next() {
 }
 
 #[test]
+fn a_seat_whose_id_is_used_again_does_not_get_the_partner_of_the_earlier_one() {
+    let world = World::new();
+    let (mut a, mut b, mut c) = (world.client(), world.client(), world.client());
+    join(&world, &mut a, 1, "x");
+    // b meets a, which leaves before it has read that, and takes another seat by the same id.
+    join(&world, &mut b, 1, "x");
+    a.session_says(world.now, 3, &Body::Leave(Leave { room: "x", ..Leave::default() }));
+    a.session_says(world.now, 1, &Body::Join(Join { room: "y", mode: RoomMode::Pair, ..Join::default() }));
+    a.turn(world.now);
+    b.turn(world.now);
+    b.hears();
+    join(&world, &mut c, 1, "y");
+    a.turn(world.now);
+    a.hears();
+    data(&world, &mut a, 1, Flags::NONE, b"for c");
+    assert_eq!(c.hears(), ["ok #1", "room_event #1 Ready y", "data #1 'for c'"]);
+    assert_eq!(b.hears(), Vec::<String>::new());
+}
+
+#[test]
 fn a_message_in_pieces_arrives_whole() {
     let world = World::new();
     let (mut a, mut b) = (world.client(), world.client());
@@ -296,14 +316,19 @@ fn thousands_of_simultaneous_arrivals_never_share_a_seat() {
 
 fn half(world: &World) -> Half {
     let inbox: Arc<dyn Post> = world.stranger().inbox;
-    Half { mailbox: Mailbox::new(inbox), seat: 0, manner: Manner::Plain }
+    Half {
+        mailbox: Mailbox::new(inbox),
+        seat: 0,
+        serial: world.hub.pairs.next_serial(),
+        manner: Manner::Plain,
+    }
 }
 
 #[test]
 fn who_waited_and_has_ended_is_not_met() {
     let world = World::new();
     let gone = world.stranger();
-    let seat = Half { mailbox: gone.mailbox.clone(), seat: 0, manner: Manner::Plain };
+    let seat = Half { mailbox: gone.mailbox.clone(), seat: 0, serial: 1, manner: Manner::Plain };
     assert_eq!(world.hub.pairs.arrive(&id("x"), &seat), Arrival::Waiting);
     // Its mailbox has closed, but it has not left the table yet.
     gone.inbox.close();

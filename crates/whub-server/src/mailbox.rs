@@ -20,9 +20,23 @@ use crate::config::SlowPolicy;
 use crate::framing::{self, Data};
 use crate::gaps::{Caught, Gaps};
 
-/// Answers may pile up to this many times the budget before their receiver is closed: each call's are bounded by
-/// its credit, so only a peer that stopped reading gets there.
-const OVERRUN: usize = 16;
+/// What belongs to calls under way may pile up to this many times the budget before the receiver is closed. Each call is
+/// bounded by its credit, so only a peer that stopped reading gets there. A provider may be sent many uploads at once.
+fn overrun(letter: &Letter) -> usize {
+    match letter {
+        Letter::Upload { .. } => 64,
+        Letter::Answer { .. } | Letter::Failed { .. } | Letter::Call(_) => 16,
+        // Small, and what ends the others.
+        Letter::Abandon { .. }
+        | Letter::Refill { .. }
+        | Letter::Credit { .. }
+        | Letter::Paired { .. }
+        | Letter::Parted { .. }
+        | Letter::Drain { .. }
+        | Letter::Recheck
+        | Letter::Kick(_) => usize::MAX,
+    }
+}
 
 /// A connection's mailbox.
 pub(crate) struct PeerMailbox {
@@ -441,7 +455,7 @@ impl Post for PeerMailbox {
         if load > self.budget && matches!(letter, Letter::Call(_)) {
             return Err(Undelivered::Full(letter));
         }
-        if load > self.budget.saturating_mul(OVERRUN) && !matches!(letter, Letter::Kick(_)) {
+        if load > self.budget.saturating_mul(overrun(&letter)) {
             self.kick(&mut state);
         }
         state.mail_bytes += letter.weight();
@@ -533,7 +547,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
 
-    use whub_core::{HalfId, SessionLimits};
+    use whub_core::{CallId, HalfId, SessionLimits};
 
     use super::*;
 
@@ -577,7 +591,7 @@ mod tests {
     #[test]
     fn what_a_partner_said_comes_before_its_leaving() {
         let mailbox = mailbox(SlowPolicy::Drop);
-        let half = HalfId { session: mailbox.session(), seat: 0 };
+        let half = HalfId { session: mailbox.session(), seat: 0, serial: 1 };
         assert_eq!(say(&mailbox, b"last words"), Sent::Room);
         mailbox.post(Letter::Parted { half, partner: half }).unwrap();
         let mail = Vec::from(take(&mailbox));
@@ -587,11 +601,13 @@ mod tests {
     #[test]
     fn a_slow_session_is_told_to_end_once() {
         let mailbox = mailbox(SlowPolicy::Close);
-        for _ in 0..OVERRUN {
+        let id = CallId { id: 1, serial: 1 };
+        let answer = || Letter::Failed { id, fault: Fault::draining() };
+        for _ in 0..overrun(&answer()) {
             assert_eq!(say(&mailbox, &[0; 200]), Sent::Wait);
         }
         for _ in 0..3 {
-            mailbox.post(Letter::Credit { id: 1, bytes: 1 }).unwrap();
+            mailbox.post(answer()).unwrap();
         }
         let kicks =
             take(&mailbox).iter().filter(|item| matches!(item, Mail::Letter(Letter::Kick(_)))).count();

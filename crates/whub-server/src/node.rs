@@ -148,6 +148,11 @@ impl Node {
     /// Puts a session on the roster until it is [struck off](Self::strike).
     pub(crate) fn enroll(&self, mailbox: &Arc<dyn Post>) {
         self.roster().insert(mailbox.session(), Arc::downgrade(mailbox));
+        if self.is_stopping() {
+            // It was still opening when the others were told.
+            let grace = self.config().limits.drain;
+            let _ = mailbox.post(Letter::Drain { grace, linger: Duration::ZERO, retry: RETRY_MIN });
+        }
     }
 
     /// Takes an ended session off the roster.

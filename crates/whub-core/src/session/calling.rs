@@ -6,18 +6,20 @@ use whub_proto::{Code, Flags, Frame, Kind, Request};
 use crate::calls::{Caller, Order, WINDOW};
 use crate::fault::Fault;
 use crate::hub::Now;
-use crate::letter::{CallKey, Letter};
+use crate::letter::{CallId, CallKey, Letter};
 use crate::mailbox::Mailbox;
 use crate::packet::Packet;
-use crate::session::client::{ClientSession, Handled, Live, Output};
+use crate::session::client::{ClientSession, Handled, Live};
+use crate::session::providing::signed;
 
 /// A call that this session waits for.
 #[derive(Debug)]
 pub(super) struct PlacedCall {
-    id: u64,
+    id: CallId,
     provider: Mailbox,
-    /// Bytes of request body that the provider accepts; `None` once the body has ended.
-    upload: Option<u64>,
+    /// Bytes of request body that the provider accepts, negative after a large first frame; `None` once the body
+    /// has ended.
+    upload: Option<i64>,
 }
 
 impl ClientSession {
@@ -35,7 +37,7 @@ impl ClientSession {
         }
     }
 
-    fn place(&self, now: Now, frame: &Frame<'_>, request: &Request<'_>) -> Result<PlacedCall, Fault> {
+    fn place(&mut self, now: Now, frame: &Frame<'_>, request: &Request<'_>) -> Result<PlacedCall, Fault> {
         let path = ServicePath::parse(request.path)
             .map_err(|error| Fault::fatal(error.code(), "request.path", error.to_string()))?;
         let Some(identity) = self.identity() else { return Err(not_open()) };
@@ -47,6 +49,9 @@ impl ClientSession {
             let reason = format!("{} calls are in flight on this session; wait for some to end", self.calls);
             return Err(Fault::passing(Code::TooManyRequests, "calls.inflight", 100, reason));
         }
+        self.placed += 1;
+        let id = CallId { id: frame.head.id, serial: self.placed };
+        let Some(identity) = self.identity() else { return Err(not_open()) };
         let caller = Caller {
             mailbox: &self.me,
             client: &self.peer.client,
@@ -54,7 +59,7 @@ impl ClientSession {
             peer: &self.peer.address,
         };
         let order = Order {
-            id: frame.head.id,
+            id,
             path: &path,
             envelope: frame.envelope,
             payload: frame.payload,
@@ -63,9 +68,9 @@ impl ClientSession {
             credit: request.credit,
         };
         let placed = self.hub.place_call(now, caller, &order)?;
-        let upload = (!frame.head.flags.contains(Flags::END))
-            .then(|| u64::from(WINDOW).saturating_sub(frame.payload.len() as u64));
-        Ok(PlacedCall { id: order.id, provider: placed.provider, upload })
+        let upload =
+            (!frame.head.flags.contains(Flags::END)).then(|| i64::from(WINDOW) - signed(frame.payload));
+        Ok(PlacedCall { id, provider: placed.provider, upload })
     }
 
     /// `Data` with an id of the client: a request's body goes on, or a message of a pair.
@@ -87,11 +92,9 @@ impl ClientSession {
         let Some(Live::Call(call)) = self.live.get(&frame.head.id) else { return };
         let data = Packet::forward(Kind::Data, frame.head.flags, None, frame.envelope, frame.payload);
         let letter = Letter::Upload { call: self.key(call.id), data };
-        let provider = call.provider.clone();
-        // A provider that is gone answers for itself: its session fails the call.
-        if provider.post(letter).is_ok() {
-            self.push(Output::Await(provider));
-        }
+        // A provider that is gone answers for itself: its session fails the call. One that is slow is not waited for
+        // here, because that would hold up everything else of this caller; credit bounds what waits for it.
+        let _ = call.provider.post(letter);
     }
 
     pub(super) fn handle_cancel(&mut self, id: u64) {
@@ -116,31 +119,42 @@ impl ClientSession {
             return;
         }
         let Some(Live::Call(call)) = self.live.get(&id) else { return };
-        let _ = call.provider.post(Letter::Refill { call: self.key(id), bytes });
+        let _ = call.provider.post(Letter::Refill { call: self.key(call.id), bytes });
     }
 
-    pub(super) fn handle_answer(&mut self, id: u64, packet: Packet, last: bool) {
-        let Some(Live::Call(_)) = self.live.get(&id) else { return };
+    pub(super) fn handle_answer(&mut self, id: CallId, packet: Packet, last: bool) {
+        if self.waiting(id).is_none() {
+            return;
+        }
         if last {
-            self.live.remove(&id);
+            self.live.remove(&id.id);
             self.calls -= 1;
         }
-        self.send(id, packet);
+        self.send(id.id, packet);
     }
 
-    pub(super) fn handle_failed(&mut self, id: u64, fault: &Fault) {
-        let Some(Live::Call(_)) = self.live.get(&id) else { return };
-        self.live.remove(&id);
+    pub(super) fn handle_failed(&mut self, id: CallId, fault: &Fault) {
+        if self.waiting(id).is_none() {
+            return;
+        }
+        self.live.remove(&id.id);
         self.calls -= 1;
-        self.refuse(id, fault);
+        self.refuse(id.id, fault);
     }
 
-    pub(super) fn handle_upload_credit(&mut self, id: u64, bytes: u32) {
-        let Some(Live::Call(call)) = self.live.get_mut(&id) else { return };
-        let Some(upload) = &mut call.upload else { return };
+    pub(super) fn handle_upload_credit(&mut self, id: CallId, bytes: u32) {
+        let Some(PlacedCall { upload: Some(upload), .. }) = self.waiting(id) else { return };
         *upload = upload.saturating_add(bytes.into());
         let credit = whub_proto::Credit { bytes };
-        self.send(id, Packet::build(&whub_proto::Body::Credit(credit)));
+        self.send(id.id, Packet::build(&whub_proto::Body::Credit(credit)));
+    }
+
+    /// The call, if it is this one that the id names now.
+    fn waiting(&mut self, id: CallId) -> Option<&mut PlacedCall> {
+        match self.live.get_mut(&id.id) {
+            Some(Live::Call(call)) if call.id == id => Some(call),
+            Some(Live::Call(_) | Live::Subscription(_) | Live::Pair(_)) | None => None,
+        }
     }
 
     pub(super) fn abandon(&self, call: &PlacedCall) {
@@ -149,7 +163,7 @@ impl ClientSession {
         let _ = call.provider.post(letter);
     }
 
-    fn key(&self, id: u64) -> CallKey {
+    fn key(&self, id: CallId) -> CallKey {
         CallKey { caller: self.me.session(), id }
     }
 }
@@ -157,9 +171,11 @@ impl ClientSession {
 impl PlacedCall {
     fn take_upload(&mut self, frame: &Frame<'_>) -> Result<(), &'static str> {
         let Some(credit) = self.upload else { return Err("Data after the last frame of this request") };
-        let left = credit.checked_sub(frame.payload.len() as u64);
-        let left = left.ok_or("more request body than the provider gave credit for")?;
-        self.upload = (!frame.head.flags.contains(Flags::END)).then_some(left);
+        let bytes = signed(frame.payload);
+        if bytes > credit {
+            return Err("more request body than the provider gave credit for");
+        }
+        self.upload = (!frame.head.flags.contains(Flags::END)).then_some(credit - bytes);
         Ok(())
     }
 }

@@ -44,6 +44,8 @@ pub struct ClientSession {
     liveness: Liveness,
     pub(super) live: BTreeMap<u64, Live>,
     pub(super) calls: usize,
+    /// Calls placed so far.
+    pub(super) placed: u64,
     pub(super) owed: Owed,
     pub(super) services: Vec<Pattern>,
     output: VecDeque<Output>,
@@ -113,8 +115,6 @@ pub enum Output {
     },
     /// Deliver this message to everyone in the audience, leaving out this session where a subscriber wants no echo.
     Publish(Issue),
-    /// Read no more from the peer until this mailbox has room.
-    Await(Mailbox),
     /// Ask for a sign of life, in the way of the transport.
     Ping,
     /// Send what is queued, then close with this fault's close code.
@@ -153,6 +153,7 @@ impl ClientSession {
             liveness,
             live: BTreeMap::new(),
             calls: 0,
+            placed: 0,
             owed: Owed::default(),
             services: Vec::new(),
             output: VecDeque::new(),
@@ -302,6 +303,9 @@ impl ClientSession {
             self.close(Fault::draining());
             return;
         };
+        if self.is_draining() {
+            return;
+        }
         self.leave_at = Some(leave_at);
         self.leave_services();
         let body = Drain {
@@ -485,7 +489,7 @@ impl ClientSession {
     /// A frame of the JSON mirror makes no sense. Where its id could be read, the error answers it; people write
     /// these by hand, and a misspelt field is no attack.
     pub fn handle_untranslatable(&mut self, id: u64, fault: Fault) {
-        if id != 0 && self.is_open() {
+        if self.is_open() {
             self.refuse(id, &fault);
         } else {
             self.handle_unreadable(fault);

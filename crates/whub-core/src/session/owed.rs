@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::letter::{Call, CallKey};
+use crate::letter::{Call, CallId, CallKey};
 use crate::mailbox::Mailbox;
 use crate::services::Seat;
 
@@ -21,15 +21,15 @@ pub(super) struct Owed {
 #[derive(Debug)]
 pub(super) struct Debt {
     pub(super) caller: Mailbox,
-    /// The caller's id.
-    pub(super) id: u64,
+    /// The call, as its caller knows it.
+    pub(super) id: CallId,
     deadline: Instant,
     /// How long the answer may take to begin, from the last word of the caller.
     timeout: Duration,
     /// The head of the response went out.
     pub(super) answered: bool,
-    /// Bytes of response body that the caller accepts.
-    pub(super) credit: u64,
+    /// Bytes of response body that the caller accepts; negative after a large first frame.
+    pub(super) credit: i64,
     /// Held for as long as the call is in flight.
     _seat: Seat,
 }

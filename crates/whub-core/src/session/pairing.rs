@@ -77,7 +77,8 @@ impl ClientSession {
     }
 
     fn join(&mut self, id: u64, pair: PairId) {
-        let me = Half { mailbox: self.me.clone(), seat: id, manner: Manner::Member };
+        let serial = self.hub.pairs.next_serial();
+        let me = Half { mailbox: self.me.clone(), seat: id, serial, manner: Manner::Member };
         let (seat, standing) = Seat::take(&self.hub, pair, me);
         self.send(id, Packet::build(&Body::Ok(Success { member: 1, ..Success::default() })));
         self.report(id, seat.pair.as_str(), standing);
@@ -185,13 +186,14 @@ impl ClientSession {
     }
 
     pub(super) fn handle_paired(&mut self, half: HalfId, partner: Half) {
-        let Some(Live::Pair(membership)) = self.live.get_mut(&half.seat) else {
-            // The seat was left while the letter was on its way.
-            part(&partner, half);
-            return;
-        };
-        membership.pass_end(&partner);
-        membership.seat.handle_paired(partner);
+        match self.live.get_mut(&half.seat) {
+            Some(Live::Pair(membership)) if membership.seat.id() == half => {
+                membership.pass_end(&partner);
+                membership.seat.handle_paired(partner);
+            }
+            // The seat was left while the letter was on its way, and its id may name something else by now.
+            Some(Live::Pair(_) | Live::Call(_) | Live::Subscription(_)) | None => part(&partner, half),
+        }
     }
 
     pub(super) fn handle_parted(&mut self, half: HalfId, partner: HalfId) {

@@ -44,7 +44,7 @@ impl PlainHalf {
     pub fn new(hub: Arc<Hub>, mailbox: Mailbox, pair: PairId, now: Instant) -> Self {
         hub.counters.sessions_opened.one();
         let liveness = Liveness::new(hub.limits.ping, now);
-        let me = Half { mailbox, seat: 0, manner: Manner::Plain };
+        let me = Half { mailbox, seat: 0, serial: hub.pairs.next_serial(), manner: Manner::Plain };
         let (seat, standing) = Seat::take(&hub, pair, me);
         let mut half = Self { hub, seat: Some(seat), liveness, output: VecDeque::new() };
         half.report(standing);

@@ -7,7 +7,7 @@ use whub_proto::{Body, Cancel, Code, Credit, Flags, Frame, Kind, Register, Respo
 
 use crate::fault::Fault;
 use crate::hub::Now;
-use crate::letter::{Call, CallKey, Letter};
+use crate::letter::{Call, CallId, CallKey, Letter};
 use crate::mailbox::Mailbox;
 use crate::packet::Packet;
 use crate::session::client::ClientSession;
@@ -114,8 +114,10 @@ impl ClientSession {
     }
 
     pub(super) fn fail_owed(&mut self) {
+        // A provider that is closed because the node stops is not to blame.
+        let fault = if self.is_draining() { Fault::draining() } else { lost() };
         for debt in self.owed.settle_all() {
-            fail(&debt.caller, debt.id, lost());
+            fail(&debt.caller, debt.id, fault.clone());
             self.hub.counters.calls_provider_lost.one();
         }
     }
@@ -166,11 +168,13 @@ impl ClientSession {
     fn pass_on(&mut self, frame: &Frame<'_>, kind: Kind) {
         let id = frame.head.id;
         let Some(debt) = self.owed.get(id) else { return };
-        let Some(left) = debt.credit.checked_sub(frame.payload.len() as u64) else {
+        let bytes = signed(frame.payload);
+        // The first frame may be as large as a frame is; what it takes beyond the credit is owed.
+        if kind == Kind::Data && bytes > debt.credit {
             self.violate("more response body than the caller gave credit for");
             return;
-        };
-        debt.credit = left;
+        }
+        debt.credit -= bytes;
         let last = frame.head.flags.contains(Flags::END);
         let packet = Packet::forward(kind, frame.head.flags, None, frame.envelope, frame.payload);
         // A caller that is gone has abandoned the call; its letter is on its way here.
@@ -195,9 +199,14 @@ impl ClientSession {
     }
 }
 
-fn fail(caller: &Mailbox, id: u64, fault: Fault) {
+fn fail(caller: &Mailbox, id: CallId, fault: Fault) {
     // A caller that is gone needs no outcome.
     let _ = caller.post(Letter::Failed { id, fault });
+}
+
+/// The length of a payload, which a frame's limit keeps far below the largest number.
+pub(super) fn signed(payload: &[u8]) -> i64 {
+    i64::try_from(payload.len()).unwrap_or(i64::MAX)
 }
 
 fn lost() -> Fault {

@@ -29,6 +29,10 @@ impl Seat {
         (seat, standing)
     }
 
+    pub(super) fn id(&self) -> HalfId {
+        self.me.id()
+    }
+
     pub(super) fn partner(&self) -> Option<&Half> {
         self.partner.as_ref()
     }

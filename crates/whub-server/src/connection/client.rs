@@ -1,7 +1,6 @@
 //! A conversation in the whub protocol, over a WebSocket or a stream of bytes.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
@@ -56,8 +55,8 @@ struct Client {
     compresses: bool,
     session: ClientSession,
     fanout: Fanout,
-    /// Mailboxes that must have room before more is read.
-    awaiting: VecDeque<Mailbox>,
+    /// The other half's mailbox, when it must have room first.
+    awaiting: Option<Mailbox>,
     ended: Option<Fault>,
 }
 
@@ -70,7 +69,7 @@ impl ClientTalk {
             session: ClientSession::new(Arc::clone(&node.hub), mailbox, peer, now),
             node,
             fanout: Fanout::default(),
-            awaiting: VecDeque::new(),
+            awaiting: None,
             ended: None,
         };
         Self { wire, talk }
@@ -180,7 +179,6 @@ impl Client {
                     self.session.handle_identity(now, verdict);
                 }
                 Output::Publish(issue) => self.fanout.add(issue),
-                Output::Await(mailbox) => self.await_room(mailbox),
                 Output::Ping => self.ping(speaker),
                 Output::Close(fault) => self.ended = Some(fault),
             }
@@ -202,18 +200,6 @@ impl Client {
         match self.dialect {
             Framing::Stream => self.write(speaker, 0, &Packet::build(&Body::Ping)),
             Framing::Binary | Framing::Json | Framing::Plain | Framing::Private => speaker.ping(),
-        }
-    }
-
-    fn await_room(&mut self, mailbox: Mailbox) {
-        if !self.awaiting.contains(&mailbox) {
-            self.awaiting.push_back(mailbox);
-        }
-    }
-
-    fn await_relay(&mut self, relay: Relay<'_>) {
-        if let Some(mailbox) = relay.finish() {
-            self.await_room(mailbox);
         }
     }
 }
@@ -245,7 +231,7 @@ impl Talk for ClientTalk {
                 flow
             }
         };
-        talk.await_relay(relay);
+        talk.awaiting = relay.finish();
         self.finish(flow, bytes.own)
     }
 
@@ -270,7 +256,7 @@ impl Talk for ClientTalk {
             }
             Wire::Stream(_) => Flow::Go,
         };
-        talk.await_relay(relay);
+        talk.awaiting = relay.finish();
         self.finish(flow, own)
     }
 
@@ -298,7 +284,7 @@ impl Talk for ClientTalk {
     }
 
     fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow {
-        if progress || !self.talk.awaiting.is_empty() {
+        if progress || self.talk.awaiting.is_some() {
             // It reads slowly, or is not being listened to; neither is silence of its own.
             self.talk.session.handle_alive(now.at);
         }
@@ -316,13 +302,11 @@ impl Talk for ClientTalk {
             waker.wake_by_ref();
             return false;
         }
-        while let Some(mailbox) = talk.awaiting.front() {
-            if !mailbox.poll_room(waker) {
-                return false;
-            }
-            talk.awaiting.pop_front();
+        let room = talk.awaiting.as_ref().is_none_or(|mailbox| mailbox.poll_room(waker));
+        if room {
+            talk.awaiting = None;
         }
-        true
+        room
     }
 
     fn handle_lost(&mut self, now: Now, late: &mut dyn Iterator<Item = Letter>) {
@@ -400,7 +384,8 @@ mod tests {
         let node = Arc::new(Node::new(Config::default(), "test", Arc::default()));
         let hub = Arc::clone(&node.hub);
         let diary = Arc::new(Diary { session: hub.next_session(), entries: Mutex::default() });
-        let waiting = Half { mailbox: Mailbox::new(diary.clone()), seat: 0, manner: Manner::Plain };
+        let waiting =
+            Half { mailbox: Mailbox::new(diary.clone()), seat: 0, serial: 1, manner: Manner::Plain };
         hub.pairs.arrive(&PairId::parse("x").expect("an id"), &waiting);
         let me = Mailbox::new(node.mailbox(Framing::Stream, None));
         let peer = Peer { client: "c".into(), address: "".into(), token: None };

@@ -164,6 +164,8 @@ impl<T: Talk> Connection<T> {
             }
             // 3. The end, if it is near.
             if let Stage::Closing { .. } = self.stage {
+                // What was published before the end still goes out.
+                self.talk.poll_gate(cx.waker());
                 return self.poll_closing(cx, flushed);
             }
             // 4. Others that have to catch up, then the peer itself.

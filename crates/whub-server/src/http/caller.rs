@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use whub_core::{Fate, Framing, Letter, Parcel, Post, Publication, Sent, SessionId, Undelivered};
+use whub_core::{CallId, Fate, Framing, Letter, Parcel, Post, Publication, Sent, SessionId, Undelivered};
 
 /// The call's id on this mailbox: there is only one.
-pub(super) const CALL: u64 = 1;
+pub(super) const CALL: CallId = CallId { id: 1, serial: 1 };
 
 /// The mailbox of an HTTP caller. What it holds is bounded by the credit that the caller gives.
 #[derive(Debug)]

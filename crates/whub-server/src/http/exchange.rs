@@ -157,7 +157,7 @@ impl Download {
 }
 
 fn content(packet: &Packet) -> Result<Bytes, String> {
-    if packet.head(CALL).kind == Kind::Data {
+    if packet.head(CALL.id).kind == Kind::Data {
         return Ok(packet.payload());
     }
     let frame = packet.frame().map_err(|error| error.to_string())?;
