@@ -196,3 +196,32 @@ async fn a_caller_that_never_reads_is_not_read_from_and_others_are_served() {
     drop(deaf);
     answering.abort();
 }
+
+#[tokio::test]
+async fn a_provider_that_never_reads_holds_up_nothing_else_of_its_callers() {
+    let node = Node::with(small_mailboxes).await;
+    let (mut stuck, mut calm, mut caller) = (node.client().await, node.client().await, node.client().await);
+    stuck.register(1, "/stuck").await;
+    calm.register(1, "/calm").await;
+    let request = |path| Body::Request(whub_proto::Request { path, ..Default::default() });
+    let mut id = 1;
+    // Uploads begin until the stuck one has no room left.
+    loop {
+        caller.send(id, Flags::NONE, &request("/stuck"), &[0; 200 * KIB]).await;
+        caller.say(0, &Body::Ping).await;
+        if caller.hear().await.kind == Kind::Error {
+            assert_eq!(caller.hear().await.kind, Kind::Pong);
+            break;
+        }
+        id += 2;
+    }
+    // And go on as far as they have credit.
+    for upload in (1..id).step_by(2) {
+        caller.send(upload, Flags::NONE, &Body::Data(Data::default()), &[0; 50 * KIB]).await;
+    }
+    caller.send(id, Flags::END, &request("/calm"), b"").await;
+    let asked = calm.hear().await;
+    calm.send(asked.id, Flags::END, &Body::Response(Response::default()), b"at once").await;
+    assert_eq!(caller.hear().await.payload, b"at once");
+    drop(stuck);
+}
