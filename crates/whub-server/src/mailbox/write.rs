@@ -1,0 +1,124 @@
+//! The write path: to the socket at once, or to the backlog and from there.
+
+use std::io;
+
+use bytes::Bytes;
+use whub_core::{Framing, Sent};
+
+use crate::framing;
+use crate::gaps::Caught;
+use crate::mailbox::{Mail, PeerMailbox, Private, State};
+
+impl PeerMailbox {
+    /// Writes now if nothing waits, else queues. `bytes` are copied only if they have to wait.
+    pub(super) fn write_or_queue(
+        &self,
+        state: &mut State,
+        bytes: &[u8],
+        messages: u32,
+        whole: Option<&Bytes>,
+    ) -> Sent {
+        let mut written = 0;
+        if state.backlog.is_clear() {
+            match self.write(state, bytes) {
+                Ok(count) => written = count,
+                Err(_) => return Sent::Gone,
+            }
+            if written == bytes.len() {
+                return Sent::Room;
+            }
+        }
+        let rest = match whole {
+            Some(whole) => whole.slice(written..),
+            None => Bytes::copy_from_slice(&bytes[written..]),
+        };
+        state.backlog.push(rest, messages);
+        self.wake(state);
+        if state.backlog.bytes() > self.budget { Sent::Wait } else { Sent::Room }
+    }
+
+    /// What the socket takes at once; 0 where only the connection's task can write.
+    pub(super) fn write(&self, state: &mut State, bytes: &[u8]) -> io::Result<usize> {
+        let Some(direct) = &self.direct else {
+            self.wake(state);
+            return Ok(0);
+        };
+        match direct.try_write(bytes) {
+            Ok(count) => {
+                if count < bytes.len() {
+                    self.wake(state);
+                }
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.wake(state);
+                Ok(0)
+            }
+            Err(error) => {
+                // The connection's task sees the error itself when it reads or flushes.
+                self.wake(state);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes from the backlog until it is empty (true) or the socket is full (false).
+    pub(super) fn drain(&self, state: &mut State) -> io::Result<bool> {
+        let Some(direct) = &self.direct else {
+            self.wake(state);
+            return Ok(false);
+        };
+        loop {
+            let (slices, count) = state.backlog.slices();
+            if count == 0 {
+                return Ok(true);
+            }
+            match direct.try_write_vectored(&slices[..count]) {
+                Ok(written) => self.advance(state, written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wake(state);
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub(super) fn advance(&self, state: &mut State, written: usize) {
+        state.written += written as u64;
+        let delivered = state.backlog.advance(written);
+        if delivered > 0 {
+            self.hub.counters.deliveries_delivered.add(delivered);
+        }
+        self.relieve(state);
+    }
+
+    /// There may be room again: those who wait for it go on, and the subscriber learns what it missed.
+    pub(super) fn relieve(&self, state: &mut State) {
+        if state.load() > self.budget / 2 {
+            return;
+        }
+        for waker in std::mem::take(&mut state.waiting) {
+            waker.wake();
+        }
+        if !state.gaps.is_empty() {
+            self.report_gaps(state);
+        }
+    }
+
+    /// Tells the subscriber what it missed, at the place in the stream where it is missing.
+    pub(super) fn report_gaps(&self, state: &mut State) {
+        let Caught { gaps, latest } = state.gaps.take();
+        if self.framing == Framing::Private {
+            let packets = gaps.into_iter().chain(latest);
+            state.mail.extend(packets.map(|packet| Mail::Private(Private::Packet { id: 0, packet })));
+            self.wake(state);
+            return;
+        }
+        let mut bytes = Vec::new();
+        for packet in gaps.iter().chain(&latest) {
+            framing::encode_packet(&mut bytes, self.framing, 0, packet);
+        }
+        state.backlog.push(bytes.into(), u32::try_from(latest.len()).unwrap_or(u32::MAX));
+    }
+}
