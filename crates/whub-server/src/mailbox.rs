@@ -23,6 +23,7 @@ use crate::config::SlowPolicy;
 use crate::gaps::Gaps;
 
 pub(crate) use mail::{Mail, Private};
+pub(crate) use post::slow_consumer;
 
 /// A connection's mailbox.
 pub(crate) struct PeerMailbox {

@@ -6,12 +6,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use whub_core::{
-    Fate, Framing, Hub, Letter, Packet, Parcel, Post, Publication, Sent, SessionId, Undelivered,
+    Fate, Fault, Framing, Hub, Letter, Packet, Parcel, Post, Publication, Sent, SessionId, Undelivered,
 };
-use whub_proto::{Code, Kind};
+use whub_proto::Kind;
 
 use crate::config::SlowPolicy;
 use crate::gaps::Gaps;
+use crate::mailbox::slow_consumer;
 
 /// The mailbox of a subscriber: published messages wait here until its connection takes them.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ struct State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Notice {
     Drain { retry: Duration },
-    Kick { code: Code, reason: String },
+    Kick(Fault),
 }
 
 /// What there is to say.
@@ -101,8 +102,7 @@ impl EventMailbox {
             }
             SlowPolicy::Close if state.notice.is_none() => {
                 self.hub.counters.slow_consumers.one();
-                let reason = "this subscriber reads too slowly: its mailbox is full".to_owned();
-                state.notice = Some(Notice::Kick { code: Code::SlowConsumer, reason });
+                state.notice = Some(Notice::Kick(slow_consumer()));
             }
             SlowPolicy::Close => {}
         }
@@ -152,7 +152,7 @@ impl Post for EventMailbox {
         match letter {
             Letter::Drain { retry, .. } => state.notice = Some(Notice::Drain { retry }),
             Letter::Kick(fault) => {
-                state.notice = Some(Notice::Kick { code: fault.code, reason: fault.reason.into_owned() });
+                state.notice = Some(Notice::Kick(fault));
             }
             Letter::Recheck => state.recheck = true,
             // It provides nothing, calls nobody and has no partner.

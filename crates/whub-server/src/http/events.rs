@@ -110,7 +110,7 @@ impl EventStream {
         let verdict = self.node.authenticate(self.subscriber.token.as_deref());
         let verdict = verdict.and_then(|identity| identity.grants.may_subscribe(&self.subscriber.filter));
         if let Err(fault) = verdict {
-            self.end(text, &Notice::Kick { code: fault.code, reason: fault.reason.into_owned() });
+            self.end(text, &Notice::Kick(fault));
         }
     }
 
@@ -121,9 +121,12 @@ impl EventStream {
                 let _ = writeln!(text, "retry: {}", retry.as_millis());
                 write_event(text, "drain", r#"{"reason":"this node is stopping"}"#);
             }
-            Notice::Kick { code, reason } => {
-                let told =
-                    serde_json::json!({ "code": u16::from(*code), "slug": code.slug(), "reason": reason });
+            Notice::Kick(fault) => {
+                let told = serde_json::json!({
+                    "code": u16::from(fault.code),
+                    "slug": fault.slug,
+                    "reason": fault.reason,
+                });
                 write_event(text, "error", &told.to_string());
             }
         }

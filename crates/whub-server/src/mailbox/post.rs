@@ -159,7 +159,8 @@ fn overrun(letter: &Letter) -> usize {
         | Letter::Kick(_) => usize::MAX,
     }
 }
-fn slow_consumer() -> Fault {
+/// What a subscriber is told that is closed for reading too slowly.
+pub(crate) fn slow_consumer() -> Fault {
     let reason = "this session reads too slowly: its mailbox is full; read faster, or subscribe to less";
     Fault::passing(Code::SlowConsumer, "mailbox.full", 1000, reason)
 }
