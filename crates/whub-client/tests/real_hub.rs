@@ -280,11 +280,14 @@ async fn a_stopping_hub_lets_calls_finish() {
     let mut hub = Hub::start(|_| {});
     let client = within(hub.connect().into_future()).await.unwrap();
     let (begun, begin) = oneshot::channel::<()>();
-    let begun = std::sync::Mutex::new(Some(begun));
+    let (go_on, told) = oneshot::channel::<()>();
+    let once = std::sync::Mutex::new(Some((begun, told)));
     let slow = move |_: Request| {
-        let _ = begun.lock().unwrap().take().map(|begun| begun.send(()));
-        async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+        let once = once.lock().unwrap().take();
+        async move {
+            let (begun, told) = once.expect("one call");
+            let _ = begun.send(());
+            let _ = told.await;
             Ok::<_, ServiceError>("done")
         }
     };
@@ -294,6 +297,7 @@ async fn a_stopping_hub_lets_calls_finish() {
     within(begin).await.unwrap();
     hub.stop();
     while !matches!(within(events.next()).await, Some(Event::Drain { .. })) {}
+    go_on.send(()).unwrap();
     let response = within(calling).await.unwrap().unwrap();
     assert_eq!(within(response.text()).await.unwrap(), "done");
 }

@@ -129,10 +129,10 @@ async fn a_subscriber_whose_rights_are_gone_is_told_and_let_go() {
 
 #[tokio::test]
 async fn a_subscriber_that_is_quiet_hears_heartbeats_and_a_dead_one_is_let_go() {
-    let ping = Duration::from_millis(100);
+    let ping = Duration::from_millis(400);
     let node = Node::with(|config| {
         config.limits.ping = ping;
-        config.limits.first_request = ping;
+        config.limits.first_request = 2 * ping;
     })
     .await;
     let mut events = listen(&node, "/v1/subscribe/quiet").await;
