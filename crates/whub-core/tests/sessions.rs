@@ -203,3 +203,17 @@ fn a_stopping_node_says_so_finishes_calls_and_closes() {
     }
     assert_eq!(caller.hears(), ["response #1 end 200 'done'", "error 604 node.draining retry 1"]);
 }
+
+#[test]
+fn a_translated_frame_with_a_mistake_is_answered_and_what_is_no_frame_ends_the_session() {
+    let world = World::new();
+    let mut client = world.client();
+    client.session.handle_untranslatable(0, Fault::fatal(Code::BadRequest, "json.invalid", "field `b64`"));
+    client.session.handle_untranslatable(7, Fault::fatal(Code::Unsupported, "json.invalid", "kind `x`"));
+    client.turn(world.now);
+    assert_eq!(client.hears(), ["error 400 json.invalid retry 0", "error #7 501 json.invalid retry 0"]);
+    client.session.handle_untranslatable(0, Fault::fatal(Code::ProtocolError, "json.invalid", "no JSON"));
+    client.turn(world.now);
+    assert_eq!(client.hears(), ["error 605 json.invalid retry 0"]);
+    assert!(client.closed.is_some());
+}

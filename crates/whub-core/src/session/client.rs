@@ -486,10 +486,10 @@ impl ClientSession {
         self.close(fault);
     }
 
-    /// A frame of the JSON mirror makes no sense. Where its id could be read, the error answers it; people write
-    /// these by hand, and a misspelt field is no attack.
+    /// A frame of the JSON mirror makes no sense. The error answers it; people write these by hand, and a misspelt
+    /// field is no attack. What is no JSON at all is not written by somebody who speaks the protocol.
     pub fn handle_untranslatable(&mut self, id: u64, fault: Fault) {
-        if self.is_open() {
+        if self.is_open() && fault.code != Code::ProtocolError {
             self.refuse(id, &fault);
         } else {
             self.handle_unreadable(fault);
