@@ -116,7 +116,10 @@ impl PeerMailbox {
         }
         let held = state.backlog.is_held();
         state.backlog.push_own(Bytes::copy_from_slice(bytes));
-        if held { self.drain(&mut state).map(drop) } else { Ok(()) }
+        if held && !self.drain(&mut state)? {
+            self.wake(&state);
+        }
+        Ok(())
     }
 
     /// Bytes written from the backlog so far.

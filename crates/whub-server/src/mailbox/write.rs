@@ -62,12 +62,10 @@ impl PeerMailbox {
         }
     }
 
-    /// Writes from the backlog until it is empty (true) or the socket is full (false).
+    /// Writes from the backlog until it is empty (true) or the socket is full (false). Wakes nobody: the flusher calls
+    /// this itself, and would never rest.
     pub(super) fn drain(&self, state: &mut State) -> io::Result<bool> {
-        let Some(direct) = &self.direct else {
-            self.wake(state);
-            return Ok(false);
-        };
+        let Some(direct) = &self.direct else { return Ok(false) };
         loop {
             let (slices, count) = state.backlog.slices();
             if count == 0 {
@@ -75,10 +73,7 @@ impl PeerMailbox {
             }
             match direct.try_write_vectored(&slices[..count]) {
                 Ok(written) => self.advance(state, written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wake(state);
-                    return Ok(false);
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
@@ -120,5 +115,52 @@ impl PeerMailbox {
             framing::encode_packet(&mut bytes, self.framing, 0, packet);
         }
         state.backlog.push(bytes.into(), u32::try_from(latest.len()).unwrap_or(u32::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::{Context, Wake, Waker};
+
+    use tokio::net::UnixStream;
+    use whub_core::{Hub, Parcel, Post as _, SessionLimits};
+    use whub_transport::{Stream, WriteHalf};
+
+    use super::*;
+    use crate::config::SlowPolicy;
+    use crate::mailbox::MailboxPolicy;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flusher_whose_socket_is_full_rests() {
+        let (ours, _deaf) = UnixStream::pair().unwrap();
+        let (_read, write) = Stream::from(ours).split();
+        let WriteHalf::Direct(direct) = write else { panic!("a bare socket") };
+        let hub = Arc::new(Hub::new("test", "whub/test", SessionLimits::default()));
+        let policy = MailboxPolicy { bytes: 1024, slow: SlowPolicy::Drop };
+        let mailbox = PeerMailbox::new(hub, Framing::Plain, Some(direct), policy);
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        let mut cx = Context::from_waker(&waker);
+        mailbox.poll_mail(&mut cx, &mut VecDeque::new());
+        while mailbox.send(Parcel::Framed { bytes: &[0; 4096], messages: 0 }) == Sent::Room {}
+        assert!(bell.0.load(Relaxed) > 0, "its task was told that something waits");
+        let told = bell.0.load(Relaxed);
+        for _ in 0..3 {
+            assert!(mailbox.poll_flush(&mut cx).is_pending());
+        }
+        assert_eq!(bell.0.load(Relaxed), told, "and does not wake itself over and over");
     }
 }
