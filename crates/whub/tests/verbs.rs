@@ -270,13 +270,8 @@ fn an_interrupted_call_is_cancelled_where_it_runs() {
     let mut provider = hub.start_client(&["provide", "/slow", "--exec", "exec sleep 1000"]);
     provider.wait_for("providing /slow");
     let mut caller = hub.start_client(&["call", "/slow", "--timeout", "1h"]);
-    let inflight = || {
-        let (_, out, _) = hub.run(&["status", "--json"]);
-        let told: serde_json::Value = serde_json::from_str(&out).unwrap();
-        told["services"][0]["inflight"].as_u64().unwrap()
-    };
-    whub::until(|| inflight() > 0);
+    whub::until(|| hub.inflight() > 0);
     caller.signal(Signal::INT);
     assert_eq!(caller.end().0, 130);
-    whub::until(|| inflight() == 0);
+    whub::until(|| hub.inflight() == 0);
 }

@@ -202,6 +202,13 @@ impl Hub {
     pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         finish(&mut self.command(arguments))
     }
+
+    /// Calls that the first service's providers have now.
+    pub(crate) fn inflight(&self) -> u64 {
+        let (_, out, _) = self.run(&["status", "--json"]);
+        let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+        told["services"][0]["inflight"].as_u64().expect("a number")
+    }
 }
 
 /// Runs a command to its end: exit code, standard output, standard error.
