@@ -3,8 +3,8 @@
 use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, Vector, WIPOffset};
 
 use crate::{
-    Code, Format, Headers, Members, Nodes, Numbers, RoomMode, RoomWhat, Routes, Strings, enums::RouteKind,
-    lists::WireStrings, wire,
+    Access, Code, Format, Headers, Members, Nodes, Numbers, RoomMode, RoomWhat, Routes, Strings,
+    enums::RouteKind, lists::WireStrings, wire,
 };
 
 /// Offset of a string, and of a vector of strings, in an envelope under construction.
@@ -76,7 +76,7 @@ macro_rules! scalars {
     )+};
 }
 
-scalars!(bool, u16, u32, u64);
+scalars!(bool, u8, u16, u32, u64);
 
 macro_rules! enums {
     ($($name:ident),+) => {$(
@@ -96,7 +96,7 @@ macro_rules! enums {
     )+};
 }
 
-enums!(Code, Format, RoomMode, RoomWhat, RouteKind);
+enums!(Access, Code, Format, RoomMode, RoomWhat, RouteKind);
 
 impl<'a> FromWire<&'a str> for &'a str {
     fn from_wire(wire: &'a str) -> Self {

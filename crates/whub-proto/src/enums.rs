@@ -81,6 +81,20 @@ open_enum! {
 }
 
 open_enum! {
+    /// Who may call a service.
+    Access {
+        /// Not said: as the hub is configured, else everybody.
+        Unspecified = 0, "unspecified";
+        /// Everybody who reaches the hub.
+        Public = 1, "public";
+        /// Whoever showed a credential.
+        Authenticated = 2, "authenticated";
+        /// Only the users that are named.
+        Named = 3, "named";
+    }
+}
+
+open_enum! {
     /// How a room behaves.
     RoomMode {
         /// Many members.

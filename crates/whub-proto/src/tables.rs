@@ -6,7 +6,7 @@
 use flatbuffers::WIPOffset;
 
 use crate::{
-    Code, Format, Headers, Members, Nodes, Numbers, RoomMode, RoomWhat, Routes, Strings,
+    Access, Code, Format, Headers, Members, Nodes, Numbers, RoomMode, RoomWhat, Routes, Strings,
     convert::{Builder, Check, FromWire, ToWire},
     enums::RouteKind,
     json::{self, Mirror, Object, Problem},
@@ -156,6 +156,8 @@ tables! {
         claims: &'a str,
         /// Address of the original sender, as far as the hub trusts it.
         peer: &'a str,
+        /// On a `Response`: how often the call was moved to another provider.
+        moved: u8,
     }
 
     /// A node worth connecting to.
@@ -290,7 +292,7 @@ tables! {
     Register<'a> as Register, RegisterArgs {
         /// Pattern, for example `/billing/:op` or `/files/*rest`.
         path: &'a str = required,
-        /// Providers of one group share its calls.
+        /// Name of a set of providers, for lists and statistics.
         group: &'a str,
         /// Share of calls against other providers of the pattern.
         weight: u16 = 1,
@@ -298,8 +300,16 @@ tables! {
         max_inflight: u32,
         /// Version of the service.
         version: &'a str,
-        /// Header pairs.
+        /// Free metadata, shown where services are listed.
         headers: Headers<'a>,
+        /// One sentence for people.
+        description: &'a str,
+        /// Who may call it; unspecified is public unless the hub's configuration says otherwise.
+        access: Access,
+        /// With `access` named: the users that may call it.
+        clients: Strings<'a>,
+        /// Request headers it wants although they are kept back by default; never the hub's own credential.
+        pass_headers: Strings<'a>,
     }
 
     /// Stops providing a service.

@@ -6,7 +6,7 @@ use common::{enumeration, fields, sample, schema, short, snake, table_of, tables
 use flatbuffers_reflection::reflection::{BaseType, Field, Object};
 use serde_json::{Map, Value, json};
 use whub_proto::{
-    Code, Flags, Format, Frame, Kind, Origin, RoomMode, RoomWhat, RouteKind,
+    Access, Code, Flags, Format, Frame, Kind, Origin, RoomMode, RoomWhat, RouteKind,
     json::{Decoder, JsonError, encode},
 };
 
@@ -96,7 +96,8 @@ fn defaults_are_those_of_the_schema() {
     for (kind, table) in bodies() {
         for field in table.fields().iter().filter(|field| !field.required()) {
             let default = match (enumeration(&field), field.type_().base_type()) {
-                (Some(_), _) | (None, BaseType::UShort | BaseType::UInt | BaseType::ULong) => {
+                (Some(_), _)
+                | (None, BaseType::UByte | BaseType::UShort | BaseType::UInt | BaseType::ULong) => {
                     json!(field.default_integer())
                 }
                 (None, BaseType::Bool) => json!(field.default_integer() != 0),
@@ -141,6 +142,7 @@ fn enumerations_have_the_numbers_and_names_of_the_schema() {
     let number = |name: &str, value: &str| match name {
         "Kind" => Some(Kind::from_name(value).unwrap_or_default()).map(|kind| u8::from(kind).into()),
         "Code" => Code::from_name(value).map(u16::from),
+        "Access" => Access::from_name(value).map(|access| u8::from(access).into()),
         "Format" => Format::from_name(value).map(|format| u8::from(format).into()),
         "RoomMode" => RoomMode::from_name(value).map(|mode| u8::from(mode).into()),
         "RoomWhat" => RoomWhat::from_name(value).map(|what| u8::from(what).into()),

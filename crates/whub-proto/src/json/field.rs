@@ -9,7 +9,7 @@ use super::{
     object::{Text, put, raw_list},
 };
 use crate::{
-    Code, Format, HEADER_PAIRS_MAX, Headers, ID_MAX, Kind, Member, Members, NodeInfo, Nodes, Numbers,
+    Access, Code, Format, HEADER_PAIRS_MAX, Headers, ID_MAX, Kind, Member, Members, NodeInfo, Nodes, Numbers,
     RoomMode, RoomWhat, Route, RouteKind, Routes, Strings, Via,
 };
 
@@ -45,6 +45,16 @@ impl Field<'_> for bool {
             "false" => Ok(false),
             _ => Err(Problem::new("expected true or false")),
         }
+    }
+}
+
+impl Field<'_> for u8 {
+    fn write(&self, out: &mut Vec<u8>) {
+        put(out, self);
+    }
+
+    fn read(raw: &RawValue, _: &Bump) -> Result<Self, Problem> {
+        raw.get().parse().map_err(|_| Problem::new("expected a whole number from 0 to 255"))
     }
 }
 
@@ -105,6 +115,7 @@ macro_rules! enums {
 }
 
 enums! {
+    Access: u8, "expected \"public\", \"authenticated\" or \"named\"";
     Kind: u8, "expected a kind, such as \"request\"";
     Code: u16, "expected a code, such as \"not_found\", or its number";
     Format: u8, "expected a format, such as \"json\", or its number";

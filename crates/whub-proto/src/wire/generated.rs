@@ -440,6 +440,100 @@ pub mod whub {
             since = "2.0.0",
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
+        pub const ENUM_MIN_ACCESS: u8 = 0;
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        pub const ENUM_MAX_ACCESS: u8 = 3;
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        #[allow(non_camel_case_types)]
+        pub const ENUM_VALUES_ACCESS: [Access; 4] =
+            [Access::Unspecified, Access::Public, Access::Authenticated, Access::Named];
+
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[repr(transparent)]
+        pub struct Access(pub u8);
+        #[allow(non_upper_case_globals)]
+        impl Access {
+            pub const Unspecified: Self = Self(0);
+            pub const Public: Self = Self(1);
+            pub const Authenticated: Self = Self(2);
+            pub const Named: Self = Self(3);
+
+            pub const ENUM_MIN: u8 = 0;
+            pub const ENUM_MAX: u8 = 3;
+            pub const ENUM_VALUES: &'static [Self] =
+                &[Self::Unspecified, Self::Public, Self::Authenticated, Self::Named];
+            /// Returns the variant's name or "" if unknown.
+            pub fn variant_name(self) -> Option<&'static str> {
+                match self {
+                    Self::Unspecified => Some("Unspecified"),
+                    Self::Public => Some("Public"),
+                    Self::Authenticated => Some("Authenticated"),
+                    Self::Named => Some("Named"),
+                    _ => None,
+                }
+            }
+        }
+        impl ::core::fmt::Debug for Access {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+                if let Some(name) = self.variant_name() {
+                    f.write_str(name)
+                } else {
+                    f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+                }
+            }
+        }
+        impl<'a> ::flatbuffers::Follow<'a> for Access {
+            type Inner = Self;
+            #[inline]
+            unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+                let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+                Self(b)
+            }
+        }
+
+        impl ::flatbuffers::Push for Access {
+            type Output = Access;
+            #[inline]
+            unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+                unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+            }
+        }
+
+        impl ::flatbuffers::EndianScalar for Access {
+            type Scalar = u8;
+            #[inline]
+            fn to_little_endian(self) -> u8 {
+                self.0.to_le()
+            }
+            #[inline]
+            #[allow(clippy::wrong_self_convention)]
+            fn from_little_endian(v: u8) -> Self {
+                let b = u8::from_le(v);
+                Self(b)
+            }
+        }
+
+        impl<'a> ::flatbuffers::Verifiable for Access {
+            #[inline]
+            fn run_verifier(
+                v: &mut ::flatbuffers::Verifier,
+                pos: usize,
+            ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+                u8::run_verifier(v, pos)
+            }
+        }
+
+        impl ::flatbuffers::SimpleToVerifyInSlice for Access {}
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
         pub const ENUM_MIN_CODE: u16 = 0;
         #[deprecated(
             since = "2.0.0",
@@ -1521,6 +1615,7 @@ pub mod whub {
             pub const VT_PATH: ::flatbuffers::VOffsetT = 22;
             pub const VT_CLAIMS: ::flatbuffers::VOffsetT = 24;
             pub const VT_PEER: ::flatbuffers::VOffsetT = 26;
+            pub const VT_MOVED: ::flatbuffers::VOffsetT = 28;
 
             #[inline]
             pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1558,6 +1653,7 @@ pub mod whub {
                 if let Some(x) = args.client {
                     builder.add_client(x);
                 }
+                builder.add_moved(args.moved);
                 builder.finish()
             }
 
@@ -1645,6 +1741,13 @@ pub mod whub {
                 // which contains a valid value in this slot
                 unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Via::VT_PEER, None) }
             }
+            #[inline]
+            pub fn moved(&self) -> u8 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u8>(Via::VT_MOVED, Some(0)).unwrap() }
+            }
         }
 
         impl ::flatbuffers::Verifiable for Via<'_> {
@@ -1666,6 +1769,7 @@ pub mod whub {
                     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("path", Self::VT_PATH, false)?
                     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("claims", Self::VT_CLAIMS, false)?
                     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("peer", Self::VT_PEER, false)?
+                    .visit_field::<u8>("moved", Self::VT_MOVED, false)?
                     .finish();
                 Ok(())
             }
@@ -1683,6 +1787,7 @@ pub mod whub {
             pub path: Option<::flatbuffers::WIPOffset<&'a str>>,
             pub claims: Option<::flatbuffers::WIPOffset<&'a str>>,
             pub peer: Option<::flatbuffers::WIPOffset<&'a str>>,
+            pub moved: u8,
         }
         impl<'a> Default for ViaArgs<'a> {
             #[inline]
@@ -1700,6 +1805,7 @@ pub mod whub {
                     path: None,
                     claims: None,
                     peer: None,
+                    moved: 0,
                 }
             }
         }
@@ -1758,6 +1864,10 @@ pub mod whub {
                 self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Via::VT_PEER, peer);
             }
             #[inline]
+            pub fn add_moved(&mut self, moved: u8) {
+                self.fbb_.push_slot::<u8>(Via::VT_MOVED, moved, 0);
+            }
+            #[inline]
             pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ViaBuilder<'a, 'b, A> {
                 let start = _fbb.start_table();
                 ViaBuilder { fbb_: _fbb, start_: start }
@@ -1784,6 +1894,7 @@ pub mod whub {
                 ds.field("path", &self.path());
                 ds.field("claims", &self.claims());
                 ds.field("peer", &self.peer());
+                ds.field("moved", &self.moved());
                 ds.finish()
             }
         }
@@ -3350,6 +3461,10 @@ pub mod whub {
             pub const VT_MAX_INFLIGHT: ::flatbuffers::VOffsetT = 10;
             pub const VT_VERSION: ::flatbuffers::VOffsetT = 12;
             pub const VT_HEADERS: ::flatbuffers::VOffsetT = 14;
+            pub const VT_DESCRIPTION: ::flatbuffers::VOffsetT = 16;
+            pub const VT_ACCESS: ::flatbuffers::VOffsetT = 18;
+            pub const VT_CLIENTS: ::flatbuffers::VOffsetT = 20;
+            pub const VT_PASS_HEADERS: ::flatbuffers::VOffsetT = 22;
 
             #[inline]
             pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -3361,6 +3476,15 @@ pub mod whub {
                 args: &'args RegisterArgs<'args>,
             ) -> ::flatbuffers::WIPOffset<Register<'bldr>> {
                 let mut builder = RegisterBuilder::new(_fbb);
+                if let Some(x) = args.pass_headers {
+                    builder.add_pass_headers(x);
+                }
+                if let Some(x) = args.clients {
+                    builder.add_clients(x);
+                }
+                if let Some(x) = args.description {
+                    builder.add_description(x);
+                }
                 if let Some(x) = args.headers {
                     builder.add_headers(x);
                 }
@@ -3375,6 +3499,7 @@ pub mod whub {
                     builder.add_path(x);
                 }
                 builder.add_weight(args.weight);
+                builder.add_access(args.access);
                 builder.finish()
             }
 
@@ -3428,6 +3553,48 @@ pub mod whub {
                     >>(Register::VT_HEADERS, None)
                 }
             }
+            #[inline]
+            pub fn description(&self) -> Option<&'a str> {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe {
+                    self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Register::VT_DESCRIPTION, None)
+                }
+            }
+            #[inline]
+            pub fn access(&self) -> Access {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<Access>(Register::VT_ACCESS, Some(Access::Unspecified)).unwrap() }
+            }
+            #[inline]
+            pub fn clients(
+                &self,
+            ) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>> {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe {
+                    self._tab.get::<::flatbuffers::ForwardsUOffset<
+                        ::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>,
+                    >>(Register::VT_CLIENTS, None)
+                }
+            }
+            #[inline]
+            pub fn pass_headers(
+                &self,
+            ) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>> {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe {
+                    self._tab.get::<::flatbuffers::ForwardsUOffset<
+                        ::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>,
+                    >>(Register::VT_PASS_HEADERS, None)
+                }
+            }
         }
 
         impl ::flatbuffers::Verifiable for Register<'_> {
@@ -3445,6 +3612,18 @@ pub mod whub {
                     .visit_field::<::flatbuffers::ForwardsUOffset<
                         ::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<&'_ str>>,
                     >>("headers", Self::VT_HEADERS, false)?
+                    .visit_field::<::flatbuffers::ForwardsUOffset<&str>>(
+                        "description",
+                        Self::VT_DESCRIPTION,
+                        false,
+                    )?
+                    .visit_field::<Access>("access", Self::VT_ACCESS, false)?
+                    .visit_field::<::flatbuffers::ForwardsUOffset<
+                        ::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<&'_ str>>,
+                    >>("clients", Self::VT_CLIENTS, false)?
+                    .visit_field::<::flatbuffers::ForwardsUOffset<
+                        ::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<&'_ str>>,
+                    >>("pass_headers", Self::VT_PASS_HEADERS, false)?
                     .finish();
                 Ok(())
             }
@@ -3458,6 +3637,14 @@ pub mod whub {
             pub headers: Option<
                 ::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>>,
             >,
+            pub description: Option<::flatbuffers::WIPOffset<&'a str>>,
+            pub access: Access,
+            pub clients: Option<
+                ::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>>,
+            >,
+            pub pass_headers: Option<
+                ::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>>,
+            >,
         }
         impl<'a> Default for RegisterArgs<'a> {
             #[inline]
@@ -3469,6 +3656,10 @@ pub mod whub {
                     max_inflight: 0,
                     version: None,
                     headers: None,
+                    description: None,
+                    access: Access::Unspecified,
+                    clients: None,
+                    pass_headers: None,
                 }
             }
         }
@@ -3508,6 +3699,34 @@ pub mod whub {
                 self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Register::VT_HEADERS, headers);
             }
             #[inline]
+            pub fn add_description(&mut self, description: ::flatbuffers::WIPOffset<&'b str>) {
+                self.fbb_
+                    .push_slot_always::<::flatbuffers::WIPOffset<_>>(Register::VT_DESCRIPTION, description);
+            }
+            #[inline]
+            pub fn add_access(&mut self, access: Access) {
+                self.fbb_.push_slot::<Access>(Register::VT_ACCESS, access, Access::Unspecified);
+            }
+            #[inline]
+            pub fn add_clients(
+                &mut self,
+                clients: ::flatbuffers::WIPOffset<
+                    ::flatbuffers::Vector<'b, ::flatbuffers::ForwardsUOffset<&'b str>>,
+                >,
+            ) {
+                self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Register::VT_CLIENTS, clients);
+            }
+            #[inline]
+            pub fn add_pass_headers(
+                &mut self,
+                pass_headers: ::flatbuffers::WIPOffset<
+                    ::flatbuffers::Vector<'b, ::flatbuffers::ForwardsUOffset<&'b str>>,
+                >,
+            ) {
+                self.fbb_
+                    .push_slot_always::<::flatbuffers::WIPOffset<_>>(Register::VT_PASS_HEADERS, pass_headers);
+            }
+            #[inline]
             pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> RegisterBuilder<'a, 'b, A> {
                 let start = _fbb.start_table();
                 RegisterBuilder { fbb_: _fbb, start_: start }
@@ -3529,6 +3748,10 @@ pub mod whub {
                 ds.field("max_inflight", &self.max_inflight());
                 ds.field("version", &self.version());
                 ds.field("headers", &self.headers());
+                ds.field("description", &self.description());
+                ds.field("access", &self.access());
+                ds.field("clients", &self.clients());
+                ds.field("pass_headers", &self.pass_headers());
                 ds.finish()
             }
         }

@@ -80,6 +80,7 @@ fn value(field: &Field<'static>, choose: &mut dyn FnMut(u32) -> u32) -> Value {
     match kind.base_type() {
         BaseType::String => text(field.name(), choose).into(),
         BaseType::Bool => (field.default_integer() == 0).into(),
+        BaseType::UByte => Value::from(field.default_integer() + 1 + i64::from(choose(200))),
         BaseType::UShort | BaseType::UInt => {
             Value::from(field.default_integer() + 1 + i64::from(choose(40_000)))
         }

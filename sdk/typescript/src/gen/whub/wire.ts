@@ -2,6 +2,7 @@
 
 /* eslint-disable @typescript-eslint/no-unused-vars, @typescript-eslint/no-explicit-any, @typescript-eslint/no-non-null-assertion */
 
+export { Access } from './wire/access.js';
 export { Any } from './wire/any.js';
 export { AnyHolder } from './wire/any-holder.js';
 export { Auth } from './wire/auth.js';

@@ -4,6 +4,9 @@
 
 import * as flatbuffers from 'flatbuffers';
 
+import { Access } from '../../whub/wire/access.js';
+
+
 export class Register {
   bb: flatbuffers.ByteBuffer|null = null;
   bb_pos = 0;
@@ -65,8 +68,44 @@ headersLength():number {
   return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
 }
 
+description():string|null
+description(optionalEncoding:flatbuffers.Encoding):string|Uint8Array|null
+description(optionalEncoding?:any):string|Uint8Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 16);
+  return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
+}
+
+access():Access {
+  const offset = this.bb!.__offset(this.bb_pos, 18);
+  return offset ? this.bb!.readUint8(this.bb_pos + offset) : Access.Unspecified;
+}
+
+clients(index: number):string
+clients(index: number,optionalEncoding:flatbuffers.Encoding):string|Uint8Array
+clients(index: number,optionalEncoding?:any):string|Uint8Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 20);
+  return offset ? this.bb!.__string(this.bb!.__vector(this.bb_pos + offset) + index * 4, optionalEncoding) : null;
+}
+
+clientsLength():number {
+  const offset = this.bb!.__offset(this.bb_pos, 20);
+  return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
+}
+
+passHeaders(index: number):string
+passHeaders(index: number,optionalEncoding:flatbuffers.Encoding):string|Uint8Array
+passHeaders(index: number,optionalEncoding?:any):string|Uint8Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 22);
+  return offset ? this.bb!.__string(this.bb!.__vector(this.bb_pos + offset) + index * 4, optionalEncoding) : null;
+}
+
+passHeadersLength():number {
+  const offset = this.bb!.__offset(this.bb_pos, 22);
+  return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
+}
+
 static startRegister(builder:flatbuffers.Builder) {
-  builder.startObject(6);
+  builder.startObject(10);
 }
 
 static addPath(builder:flatbuffers.Builder, pathOffset:flatbuffers.Offset) {
@@ -105,13 +144,53 @@ static startHeadersVector(builder:flatbuffers.Builder, numElems:number) {
   builder.startVector(4, numElems, 4);
 }
 
+static addDescription(builder:flatbuffers.Builder, descriptionOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(6, descriptionOffset, 0);
+}
+
+static addAccess(builder:flatbuffers.Builder, access:Access) {
+  builder.addFieldInt8(7, access, Access.Unspecified);
+}
+
+static addClients(builder:flatbuffers.Builder, clientsOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(8, clientsOffset, 0);
+}
+
+static createClientsVector(builder:flatbuffers.Builder, data:flatbuffers.Offset[]):flatbuffers.Offset {
+  builder.startVector(4, data.length, 4);
+  for (let i = data.length - 1; i >= 0; i--) {
+    builder.addOffset(data[i]!);
+  }
+  return builder.endVector();
+}
+
+static startClientsVector(builder:flatbuffers.Builder, numElems:number) {
+  builder.startVector(4, numElems, 4);
+}
+
+static addPassHeaders(builder:flatbuffers.Builder, passHeadersOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(9, passHeadersOffset, 0);
+}
+
+static createPassHeadersVector(builder:flatbuffers.Builder, data:flatbuffers.Offset[]):flatbuffers.Offset {
+  builder.startVector(4, data.length, 4);
+  for (let i = data.length - 1; i >= 0; i--) {
+    builder.addOffset(data[i]!);
+  }
+  return builder.endVector();
+}
+
+static startPassHeadersVector(builder:flatbuffers.Builder, numElems:number) {
+  builder.startVector(4, numElems, 4);
+}
+
 static endRegister(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   builder.requiredField(offset, 4) // path
   return offset;
 }
 
-static createRegister(builder:flatbuffers.Builder, pathOffset:flatbuffers.Offset, groupOffset:flatbuffers.Offset, weight:number, maxInflight:number, versionOffset:flatbuffers.Offset, headersOffset:flatbuffers.Offset):flatbuffers.Offset {
+static createRegister(builder:flatbuffers.Builder, pathOffset:flatbuffers.Offset, groupOffset:flatbuffers.Offset, weight:number, maxInflight:number, versionOffset:flatbuffers.Offset, headersOffset:flatbuffers.Offset, descriptionOffset:flatbuffers.Offset, access:Access, clientsOffset:flatbuffers.Offset, passHeadersOffset:flatbuffers.Offset):flatbuffers.Offset {
   Register.startRegister(builder);
   Register.addPath(builder, pathOffset);
   Register.addGroup(builder, groupOffset);
@@ -119,6 +198,10 @@ static createRegister(builder:flatbuffers.Builder, pathOffset:flatbuffers.Offset
   Register.addMaxInflight(builder, maxInflight);
   Register.addVersion(builder, versionOffset);
   Register.addHeaders(builder, headersOffset);
+  Register.addDescription(builder, descriptionOffset);
+  Register.addAccess(builder, access);
+  Register.addClients(builder, clientsOffset);
+  Register.addPassHeaders(builder, passHeadersOffset);
   return Register.endRegister(builder);
 }
 }

@@ -96,8 +96,13 @@ peer(optionalEncoding?:any):string|Uint8Array|null {
   return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
 }
 
+moved():number {
+  const offset = this.bb!.__offset(this.bb_pos, 28);
+  return offset ? this.bb!.readUint8(this.bb_pos + offset) : 0;
+}
+
 static startVia(builder:flatbuffers.Builder) {
-  builder.startObject(12);
+  builder.startObject(13);
 }
 
 static addClient(builder:flatbuffers.Builder, clientOffset:flatbuffers.Offset) {
@@ -148,12 +153,16 @@ static addPeer(builder:flatbuffers.Builder, peerOffset:flatbuffers.Offset) {
   builder.addFieldOffset(11, peerOffset, 0);
 }
 
+static addMoved(builder:flatbuffers.Builder, moved:number) {
+  builder.addFieldInt8(12, moved, 0);
+}
+
 static endVia(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createVia(builder:flatbuffers.Builder, clientOffset:flatbuffers.Offset, userOffset:flatbuffers.Offset, nodeOffset:flatbuffers.Offset, timeMs:bigint, epoch:bigint, offset:bigint, member:number, timeoutMs:number, toOffset:flatbuffers.Offset, pathOffset:flatbuffers.Offset, claimsOffset:flatbuffers.Offset, peerOffset:flatbuffers.Offset):flatbuffers.Offset {
+static createVia(builder:flatbuffers.Builder, clientOffset:flatbuffers.Offset, userOffset:flatbuffers.Offset, nodeOffset:flatbuffers.Offset, timeMs:bigint, epoch:bigint, offset:bigint, member:number, timeoutMs:number, toOffset:flatbuffers.Offset, pathOffset:flatbuffers.Offset, claimsOffset:flatbuffers.Offset, peerOffset:flatbuffers.Offset, moved:number):flatbuffers.Offset {
   Via.startVia(builder);
   Via.addClient(builder, clientOffset);
   Via.addUser(builder, userOffset);
@@ -167,6 +176,7 @@ static createVia(builder:flatbuffers.Builder, clientOffset:flatbuffers.Offset, u
   Via.addPath(builder, pathOffset);
   Via.addClaims(builder, claimsOffset);
   Via.addPeer(builder, peerOffset);
+  Via.addMoved(builder, moved);
   return Via.endVia(builder);
 }
 }

@@ -41,6 +41,18 @@ public final class Register extends com.google.flatbuffers.Table {
   public int headersLength() { int o = __offset(14); return o != 0 ? __vector_len(o) : 0; }
   public StringVector headersVector() { return headersVector(new StringVector()); }
   public StringVector headersVector(StringVector obj) { int o = __offset(14); return o != 0 ? obj.__assign(__vector(o), 4, bb) : null; }
+  public String description() { int o = __offset(16); return o != 0 ? __string(o + bb_pos) : null; }
+  public ByteBuffer descriptionAsByteBuffer() { return __vector_as_bytebuffer(16, 1); }
+  public ByteBuffer descriptionInByteBuffer(ByteBuffer _bb) { return __vector_in_bytebuffer(_bb, 16, 1); }
+  public int access() { int o = __offset(18); return o != 0 ? bb.get(o + bb_pos) & 0xFF : 0; }
+  public String clients(int j) { int o = __offset(20); return o != 0 ? __string(__vector(o) + j * 4) : null; }
+  public int clientsLength() { int o = __offset(20); return o != 0 ? __vector_len(o) : 0; }
+  public StringVector clientsVector() { return clientsVector(new StringVector()); }
+  public StringVector clientsVector(StringVector obj) { int o = __offset(20); return o != 0 ? obj.__assign(__vector(o), 4, bb) : null; }
+  public String passHeaders(int j) { int o = __offset(22); return o != 0 ? __string(__vector(o) + j * 4) : null; }
+  public int passHeadersLength() { int o = __offset(22); return o != 0 ? __vector_len(o) : 0; }
+  public StringVector passHeadersVector() { return passHeadersVector(new StringVector()); }
+  public StringVector passHeadersVector(StringVector obj) { int o = __offset(22); return o != 0 ? obj.__assign(__vector(o), 4, bb) : null; }
 
   public static int createRegister(FlatBufferBuilder builder,
       int pathOffset,
@@ -48,18 +60,26 @@ public final class Register extends com.google.flatbuffers.Table {
       int weight,
       long maxInflight,
       int versionOffset,
-      int headersOffset) {
-    builder.startTable(6);
+      int headersOffset,
+      int descriptionOffset,
+      int access,
+      int clientsOffset,
+      int passHeadersOffset) {
+    builder.startTable(10);
+    Register.addPassHeaders(builder, passHeadersOffset);
+    Register.addClients(builder, clientsOffset);
+    Register.addDescription(builder, descriptionOffset);
     Register.addHeaders(builder, headersOffset);
     Register.addVersion(builder, versionOffset);
     Register.addMaxInflight(builder, maxInflight);
     Register.addGroup(builder, groupOffset);
     Register.addPath(builder, pathOffset);
     Register.addWeight(builder, weight);
+    Register.addAccess(builder, access);
     return Register.endRegister(builder);
   }
 
-  public static void startRegister(FlatBufferBuilder builder) { builder.startTable(6); }
+  public static void startRegister(FlatBufferBuilder builder) { builder.startTable(10); }
   public static void addPath(FlatBufferBuilder builder, int pathOffset) { builder.addOffset(0, pathOffset, 0); }
   public static void addGroup(FlatBufferBuilder builder, int groupOffset) { builder.addOffset(1, groupOffset, 0); }
   public static void addWeight(FlatBufferBuilder builder, int weight) { builder.addShort(2, (short) weight, (short) 1); }
@@ -68,6 +88,14 @@ public final class Register extends com.google.flatbuffers.Table {
   public static void addHeaders(FlatBufferBuilder builder, int headersOffset) { builder.addOffset(5, headersOffset, 0); }
   public static int createHeadersVector(FlatBufferBuilder builder, int[] data) { builder.startVector(4, data.length, 4); for (int i = data.length - 1; i >= 0; i--) builder.addOffset(data[i]); return builder.endVector(); }
   public static void startHeadersVector(FlatBufferBuilder builder, int numElems) { builder.startVector(4, numElems, 4); }
+  public static void addDescription(FlatBufferBuilder builder, int descriptionOffset) { builder.addOffset(6, descriptionOffset, 0); }
+  public static void addAccess(FlatBufferBuilder builder, int access) { builder.addByte(7, (byte) access, (byte) 0); }
+  public static void addClients(FlatBufferBuilder builder, int clientsOffset) { builder.addOffset(8, clientsOffset, 0); }
+  public static int createClientsVector(FlatBufferBuilder builder, int[] data) { builder.startVector(4, data.length, 4); for (int i = data.length - 1; i >= 0; i--) builder.addOffset(data[i]); return builder.endVector(); }
+  public static void startClientsVector(FlatBufferBuilder builder, int numElems) { builder.startVector(4, numElems, 4); }
+  public static void addPassHeaders(FlatBufferBuilder builder, int passHeadersOffset) { builder.addOffset(9, passHeadersOffset, 0); }
+  public static int createPassHeadersVector(FlatBufferBuilder builder, int[] data) { builder.startVector(4, data.length, 4); for (int i = data.length - 1; i >= 0; i--) builder.addOffset(data[i]); return builder.endVector(); }
+  public static void startPassHeadersVector(FlatBufferBuilder builder, int numElems) { builder.startVector(4, numElems, 4); }
   public static int endRegister(FlatBufferBuilder builder) {
     int o = builder.endTable();
     builder.required(o, 4);  // path

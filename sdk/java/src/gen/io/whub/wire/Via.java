@@ -52,6 +52,7 @@ public final class Via extends com.google.flatbuffers.Table {
   public String peer() { int o = __offset(26); return o != 0 ? __string(o + bb_pos) : null; }
   public ByteBuffer peerAsByteBuffer() { return __vector_as_bytebuffer(26, 1); }
   public ByteBuffer peerInByteBuffer(ByteBuffer _bb) { return __vector_in_bytebuffer(_bb, 26, 1); }
+  public int moved() { int o = __offset(28); return o != 0 ? bb.get(o + bb_pos) & 0xFF : 0; }
 
   public static int createVia(FlatBufferBuilder builder,
       int clientOffset,
@@ -65,8 +66,9 @@ public final class Via extends com.google.flatbuffers.Table {
       int toOffset,
       int pathOffset,
       int claimsOffset,
-      int peerOffset) {
-    builder.startTable(12);
+      int peerOffset,
+      int moved) {
+    builder.startTable(13);
     Via.addOffset(builder, offset);
     Via.addEpoch(builder, epoch);
     Via.addTimeMs(builder, timeMs);
@@ -79,10 +81,11 @@ public final class Via extends com.google.flatbuffers.Table {
     Via.addNode(builder, nodeOffset);
     Via.addUser(builder, userOffset);
     Via.addClient(builder, clientOffset);
+    Via.addMoved(builder, moved);
     return Via.endVia(builder);
   }
 
-  public static void startVia(FlatBufferBuilder builder) { builder.startTable(12); }
+  public static void startVia(FlatBufferBuilder builder) { builder.startTable(13); }
   public static void addClient(FlatBufferBuilder builder, int clientOffset) { builder.addOffset(0, clientOffset, 0); }
   public static void addUser(FlatBufferBuilder builder, int userOffset) { builder.addOffset(1, userOffset, 0); }
   public static void addNode(FlatBufferBuilder builder, int nodeOffset) { builder.addOffset(2, nodeOffset, 0); }
@@ -95,6 +98,7 @@ public final class Via extends com.google.flatbuffers.Table {
   public static void addPath(FlatBufferBuilder builder, int pathOffset) { builder.addOffset(9, pathOffset, 0); }
   public static void addClaims(FlatBufferBuilder builder, int claimsOffset) { builder.addOffset(10, claimsOffset, 0); }
   public static void addPeer(FlatBufferBuilder builder, int peerOffset) { builder.addOffset(11, peerOffset, 0); }
+  public static void addMoved(FlatBufferBuilder builder, int moved) { builder.addByte(12, (byte) moved, (byte) 0); }
   public static int endVia(FlatBufferBuilder builder) {
     int o = builder.endTable();
     return o;
