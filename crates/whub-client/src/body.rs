@@ -14,6 +14,7 @@ use crate::credit::{Credit, WINDOW_BYTES};
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::key::Key;
+use crate::socket::SocketClose;
 
 /// Most bytes that [`Body::bytes`] and its like gather: 16 MiB. Read larger bodies chunk by chunk.
 pub const GATHER_BYTES_MAX: usize = 16 << 20;
@@ -27,6 +28,14 @@ pub(crate) enum Piece {
     Chunk(Bytes),
     /// The end, with trailers.
     End(Headers),
+    /// A message of a WebSocket, or a part of one.
+    Part {
+        payload: Bytes,
+        text: bool,
+        more: bool,
+    },
+    /// The end of a WebSocket.
+    Close(SocketClose),
     Failed(Error),
 }
 
@@ -79,10 +88,11 @@ impl Body {
             Progress::Ended => return Poll::Ready(Ok(None)),
             Progress::Failed(error) => return Poll::Ready(Err(error.clone())),
         }
-        Poll::Ready(match ready!(self.pieces.poll_recv(cx)) {
-            Some(Piece::Chunk(chunk)) => {
-                self.grant(chunk.len());
-                Ok(Some(chunk))
+        Poll::Ready(match ready!(self.poll_piece(cx)) {
+            Some(Piece::Chunk(chunk) | Piece::Part { payload: chunk, .. }) => Ok(Some(chunk)),
+            Some(Piece::Close(_)) => {
+                self.end(Progress::Ended);
+                Ok(None)
             }
             Some(Piece::End(trailers)) => {
                 self.trailers = trailers;
@@ -92,6 +102,15 @@ impl Body {
             Some(Piece::Failed(error)) => self.fail(error),
             None => self.fail(Error::lost("the connection ended before the body did")),
         })
+    }
+
+    /// The next piece as it came. Its bytes count as taken.
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        let piece = ready!(self.pieces.poll_recv(cx));
+        if let Some(Piece::Chunk(bytes) | Piece::Part { payload: bytes, .. }) = &piece {
+            self.grant(bytes.len());
+        }
+        Poll::Ready(piece)
     }
 
     /// All of it, at most [`GATHER_BYTES_MAX`].

@@ -20,6 +20,7 @@ use crate::credit::Credit;
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::key::Key;
+use crate::socket::WEBSOCKET;
 
 /// A call about to be made: set what it needs, then await it.
 ///
@@ -39,6 +40,8 @@ pub struct Call {
     affinity: String,
     timeout: Duration,
     body: Source,
+    /// It asks for a WebSocket.
+    socket: bool,
 }
 
 impl Call {
@@ -57,7 +60,14 @@ impl Call {
             affinity: String::new(),
             timeout,
             body: Source::default(),
+            socket: false,
         }
+    }
+
+    /// The same as a request for a WebSocket: both directions stay open after the head.
+    pub(crate) fn websocket(mut self) -> Self {
+        self.socket = true;
+        self.method(WEBSOCKET)
     }
 
     /// The HTTP method, for services that look at it. Default: none.
@@ -136,16 +146,24 @@ impl Call {
     }
 
     async fn send(self) -> Result<Response, Error> {
+        let Opened { head, mut body, guard, .. } = self.open().await?;
+        body.keep = Some(Box::new(guard));
+        let ResponseHead { status, format, headers } = head;
+        Ok(Response { status, format, headers, body })
+    }
+
+    /// Sends the request and waits for the head of the response.
+    pub(crate) async fn open(self) -> Result<Opened, Error> {
         let timeout = self.timeout;
         let deadline = Instant::now() + timeout;
         let path = self.path.clone();
-        match tokio::time::timeout_at(deadline, self.send_until(deadline)).await {
+        match tokio::time::timeout_at(deadline, self.open_until(deadline)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Error::timeout(format!("{path} did not answer within {timeout:?}"))),
         }
     }
 
-    async fn send_until(self, deadline: Instant) -> Result<Response, Error> {
+    async fn open_until(self, deadline: Instant) -> Result<Opened, Error> {
         let path = ServicePath::parse(&self.path)?.as_str().to_owned();
         let key = self.client.next_key();
         let (head, outcome) = oneshot::channel();
@@ -164,7 +182,8 @@ impl Call {
             idempotency: self.idempotency,
             affinity: self.affinity,
             payload,
-            ended: rest.is_none(),
+            ended: rest.is_none() && !self.socket,
+            socket: self.socket,
             deadline: deadline.into_std(),
             head: Some(head),
             pieces,
@@ -174,7 +193,7 @@ impl Call {
         self.client.send(Command::Call(Box::new(order))).await?;
         let (broken, pump_failed) = oneshot::channel();
         if let Some(rest) = rest {
-            let commands = self.client.commands();
+            let (commands, upload) = (self.client.commands(), Arc::clone(&upload));
             let pump = async move {
                 match upload.opened().await {
                     Some(()) => rest.send(key, upload, commands).await,
@@ -187,10 +206,8 @@ impl Call {
             head = outcome => head.unwrap_or_else(|_| Err(self.client.end_reason())),
             Ok(error) = pump_failed => Err(Error::cancelled("the body of the request broke off").with_source(Broken(error))),
         }?;
-        let mut body = Body::new(key, incoming, self.client.releases());
-        body.keep = Some(Box::new(guard));
-        let ResponseHead { status, format, headers } = head;
-        Ok(Response { status, format, headers, body })
+        let body = Body::new(key, incoming, self.client.releases());
+        Ok(Opened { key, head, body, upload, guard })
     }
 }
 
@@ -216,11 +233,21 @@ async fn report(pump: impl Future<Output = Result<(), StreamError>>, broken: one
 #[error(transparent)]
 struct Broken(StreamError);
 
+/// A call whose answer has begun.
+pub(crate) struct Opened {
+    pub(crate) key: Key,
+    pub(crate) head: ResponseHead,
+    pub(crate) body: Body,
+    /// What the service accepts.
+    pub(crate) upload: Arc<Credit>,
+    pub(crate) guard: Guard,
+}
+
 /// Cancels the call when it is dropped. After the call has ended that means nothing.
 #[derive(Debug)]
-struct Guard {
+pub(crate) struct Guard {
     key: Key,
-    client: Client,
+    pub(crate) client: Client,
     pump: Option<JoinHandle<()>>,
 }
 

@@ -15,6 +15,7 @@ use crate::key::{Key, KeySource};
 use crate::pair::Join;
 use crate::publish::Publish;
 use crate::serve::{Provide, Reply, Request, ServiceError, handler};
+use crate::socket::OpenSocket;
 use crate::subscribe::Subscribe;
 
 /// A future that can be sent to another thread.
@@ -67,6 +68,11 @@ impl Client {
         E: Into<ServiceError>,
     {
         Provide::new(self.clone(), pattern.into(), handler(handle))
+    }
+
+    /// Opens a WebSocket to the service at a path, `/chat/lobby`. A query may follow behind `?`.
+    pub fn websocket(&self, path: impl AsRef<str>) -> OpenSocket {
+        OpenSocket::new(self.clone(), path.as_ref())
     }
 
     /// Publishes to a channel, `news/eu`.

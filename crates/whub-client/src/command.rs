@@ -53,6 +53,11 @@ pub(crate) enum Command {
         key: Key,
         answer: Result<Box<Answer>, ServiceError>,
     },
+    /// A word on a WebSocket to a service.
+    Speak {
+        key: Key,
+        word: Word,
+    },
     /// A message of a pair.
     Say {
         key: Key,
@@ -100,6 +105,8 @@ pub(crate) struct Order {
     pub(crate) payload: Bytes,
     /// Whether that was all of it.
     pub(crate) ended: bool,
+    /// It asks for a WebSocket.
+    pub(crate) socket: bool,
     pub(crate) deadline: Instant,
     /// Taken by the head of the response, or the error instead of one.
     pub(crate) head: Option<oneshot::Sender<Result<ResponseHead, Error>>>,
@@ -193,6 +200,15 @@ pub(crate) struct Seat {
     /// The beginning of a message whose end has not come.
     pub(crate) partial: Vec<u8>,
     pub(crate) done: Option<Done>,
+}
+
+/// What one side of a WebSocket says.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// A message, or a part of one.
+    Part { payload: Bytes, text: bool, more: bool },
+    /// The last word.
+    Close { code: u16, reason: String },
 }
 
 /// A message of a pair.

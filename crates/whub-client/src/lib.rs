@@ -56,6 +56,7 @@ mod queue;
 mod random;
 mod serve;
 mod session;
+mod socket;
 mod subscribe;
 mod wanted;
 pub mod websocket;
@@ -71,6 +72,7 @@ pub use message::Message;
 pub use pair::{Join, Pair, PairEvent, PairMessage, PairReceiver, PairSender};
 pub use publish::{Publish, Published};
 pub use serve::{Provide, Registration, Reply, Request, ServiceError};
+pub use socket::{OpenSocket, Socket, SocketClose, SocketMessage, SocketReader, SocketWriter};
 pub use subscribe::{Overflow, Subscribe, Subscription};
 pub use whub_proto::{Code, Format};
 

@@ -14,6 +14,7 @@ mod outbox;
 mod pairing;
 mod publishing;
 mod serving;
+mod sockets;
 mod subscribing;
 
 use std::collections::{HashMap, VecDeque};

@@ -44,6 +44,11 @@ impl Keeper {
                     session.answer(key, answer);
                 }
             }
+            Command::Speak { key, word } => {
+                if let Some(session) = self.knowing(key) {
+                    session.speak(key, &word);
+                }
+            }
             Command::Say { key, message, ended, done } => {
                 let serial = self.wanted.seats.get(&key).and_then(|seat| seat.taken_on);
                 match self.conversation(serial) {

@@ -1,17 +1,22 @@
 //! What a handler is given.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use whub_proto::Format;
 use whub_proto::names::{Pattern, ServicePath};
 
 use crate::body::Body;
+use crate::command::{Answer, Command};
+use crate::credit::Credit;
 use crate::error::Error;
 use crate::headers::Headers;
+use crate::key::Key;
+use crate::socket::{ACCEPTED, PROTOCOL, Socket, SocketReader, SocketWriter, WEBSOCKET};
 
 /// A call to a service that this client provides.
 #[derive(Debug)]
@@ -31,6 +36,16 @@ pub struct Request {
     pub(crate) deadline: Option<Instant>,
     pub(crate) cancelled: watch::Receiver<bool>,
     pub(crate) body: Body,
+    /// The way to accept a WebSocket, once the request is in its handler's hands.
+    pub(crate) door: Option<Door>,
+}
+
+/// What a WebSocket needs beside its request.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    pub(crate) key: Key,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) download: Arc<Credit>,
 }
 
 impl Request {
@@ -148,6 +163,57 @@ impl Request {
     #[must_use]
     pub fn into_body(self) -> Body {
         self.body
+    }
+
+    /// Whether it asks for a WebSocket: to be answered by [`Self::accept`], or refused like any other request.
+    #[must_use]
+    pub fn is_websocket(&self) -> bool {
+        self.method == WEBSOCKET
+    }
+
+    /// The subprotocols that the caller of a WebSocket offers, best first.
+    pub fn protocols(&self) -> impl Iterator<Item = &str> {
+        let offers = self.headers.iter().filter(|(name, _)| *name == PROTOCOL);
+        offers.flat_map(|(_, value)| value.split(',')).map(str::trim).filter(|name| !name.is_empty())
+    }
+
+    /// Accepts a WebSocket, with a subprotocol of those that were offered or with none. It lives until the handler
+    /// returns: what that answers then is no longer sent; an error closes the WebSocket with 1011, anything else with
+    /// 1000 unless it was closed before.
+    ///
+    /// # Errors
+    /// When this is no request for a WebSocket, the subprotocol was not offered, or the connection is gone.
+    pub async fn accept(self, protocol: Option<&str>) -> Result<Socket, Error> {
+        self.accept_with(protocol, Headers::default()).await
+    }
+
+    /// As [`Self::accept`], with header pairs for the answer.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn accept_with(self, protocol: Option<&str>, mut headers: Headers) -> Result<Socket, Error> {
+        let Some(door) = self.door.clone().filter(|_| self.is_websocket()) else {
+            return Err(Error::invalid("only a request for a WebSocket can be accepted"));
+        };
+        if let Some(protocol) = protocol {
+            if !self.protocols().any(|offered| offered == protocol) {
+                return Err(Error::invalid(format!("the subprotocol {protocol} was not offered")));
+            }
+            headers.push(PROTOCOL, protocol);
+        }
+        let accepted = Answer {
+            status: ACCEPTED,
+            format: Format::Unspecified,
+            text: false,
+            headers,
+            payload: Bytes::new(),
+            ended: false,
+        };
+        let answer = Command::Answer { key: door.key, answer: Ok(Box::new(accepted)) };
+        door.commands.send(answer).await.map_err(|_| Error::lost("the connection is gone"))?;
+        let reader = SocketReader::new(self.body, None);
+        let writer = SocketWriter::new(door.key, door.download, door.commands, None);
+        Ok(Socket::new(reader, writer, protocol.map(str::to_owned)))
     }
 
     /// The whole body, at most 16 MiB.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use whub_proto::Code;
 
+use super::request::Door;
 use super::{Handler, Reply, Request, ServiceError};
 use crate::body::Source;
 use crate::command::{Answer, Command, Release};
@@ -29,7 +30,8 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) async fn run(self, commands: mpsc::Sender<Command>, releases: mpsc::UnboundedSender<Release>) {
-        let Self { key, handler, request, download, place } = self;
+        let Self { key, handler, mut request, download, place } = self;
+        request.door = Some(Door { key, commands: commands.clone(), download: Arc::clone(&download) });
         let _place = place;
         let mut debt = Debt { key, releases, owed: true };
         let told = request.cancelled();
@@ -62,6 +64,11 @@ async fn respond(
         Ok(reply) => reply,
         Err(error) => return commands.send(Command::Answer { key, answer: Err(error) }).await.ok(),
     };
+    if reply.status < 200 {
+        let reason = format!("the service answered with the status {}, which begins no answer", reply.status);
+        let answer = Err(ServiceError::internal(reason));
+        return commands.send(Command::Answer { key, answer }).await.ok();
+    }
     let (payload, rest) = reply.body.split();
     let (payload, rest) = fit(payload, rest, &download);
     let head = Answer {

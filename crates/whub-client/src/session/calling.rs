@@ -11,12 +11,16 @@ use crate::command::{Order, ResponseHead};
 use crate::credit::{Allowance, WINDOW_BYTES};
 use crate::error::Error;
 use crate::key::Key;
+use crate::session::sockets::Ends;
+use crate::socket::ACCEPTED;
 use crate::wanted::{Waiting, Wanted};
 
 /// A call on this connection.
 pub(super) struct Calling {
     order: Box<Order>,
     allowance: Allowance,
+    /// The service has accepted a WebSocket.
+    pub(super) socket: Option<Ends>,
 }
 
 impl Calling {
@@ -49,7 +53,8 @@ impl Session {
         // The first frame holds at most a quarter of the window.
         order.upload.add(WINDOW_BYTES.saturating_sub(u32::try_from(order.payload.len()).unwrap_or(u32::MAX)));
         self.ids.insert(order.key, id);
-        self.live.insert(id, Live::Call(Box::new(Calling { order, allowance: Allowance::default() })));
+        let calling = Calling { order, allowance: Allowance::default(), socket: None };
+        self.live.insert(id, Live::Call(Box::new(calling)));
     }
 
     fn send_request(&mut self, id: u64, order: &Order, timeout_ms: u32) -> Result<(), Error> {
@@ -95,6 +100,9 @@ impl Session {
         let Some(id) = self.ids.remove(&key) else { return };
         if let Some(Live::Call(calling)) = self.live.remove(&id) {
             calling.order.upload.close();
+            if calling.socket.is_some_and(|ends| ends.is_theirs()) {
+                return self.outbox.push_data(id, Flags::END, &[]);
+            }
             self.outbox.push(id, Flags::NONE, &Body::Cancel(Cancel::default()));
         }
     }
@@ -125,6 +133,9 @@ impl Session {
         let Some(head) = calling.order.head.take() else {
             return Err(Error::protocol("the hub answered a call twice"));
         };
+        if calling.order.socket && response.status == ACCEPTED {
+            calling.socket = Some(Ends::default());
+        }
         let answer = ResponseHead {
             status: response.status,
             format: response.format,
@@ -132,7 +143,9 @@ impl Session {
         };
         // A caller that is gone has let go of the call; its release is on its way.
         let _ = head.send(Ok(answer));
-        self.take_answer(id, flags, Headers::EMPTY, payload);
+        if !payload.is_empty() || flags.contains(Flags::END) {
+            self.take_answer(id, flags, &Data::default(), payload);
+        }
         Ok(())
     }
 
@@ -148,20 +161,27 @@ impl Session {
         if calling.order.head.is_some() {
             return Err(Error::protocol("the hub sent the body of an answer before its head"));
         }
-        self.take_answer(id, flags, data.headers, payload);
+        self.take_answer(id, flags, data, payload);
         Ok(())
     }
 
-    fn take_answer(&mut self, id: u64, flags: Flags, trailers: Headers<'_>, payload: Bytes) {
+    fn take_answer(&mut self, id: u64, flags: Flags, data: &Data<'_>, payload: Bytes) {
         let Some(Live::Call(calling)) = self.live.get_mut(&id) else { return };
         if !calling.allowance.receive(payload.len()) {
             return self.abort(id, Error::protocol("the answer came faster than it was taken"));
+        }
+        if let Some(ends) = &mut calling.socket {
+            ends.hear(&calling.order.pieces, &calling.order.upload, flags, data, payload);
+            if ends.are_both() {
+                self.end_call(id);
+            }
+            return;
         }
         if !payload.is_empty() {
             let _ = calling.order.pieces.send(Piece::Chunk(payload));
         }
         if flags.contains(Flags::END) {
-            let _ = calling.order.pieces.send(Piece::End(trailers.into()));
+            let _ = calling.order.pieces.send(Piece::End(data.headers.into()));
             self.end_call(id);
         }
     }
@@ -174,7 +194,7 @@ impl Session {
         self.outbox.push(id, Flags::NONE, &Body::Cancel(cancel));
     }
 
-    fn end_call(&mut self, id: u64) {
+    pub(super) fn end_call(&mut self, id: u64) {
         let Some(Live::Call(calling)) = self.live.remove(&id) else { return };
         self.ids.remove(&calling.order.key);
         calling.order.upload.close();

@@ -18,6 +18,8 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::key::Key;
 use crate::serve::{self, Job, ServiceError};
+use crate::session::sockets::Ends;
+use crate::socket::WEBSOCKET;
 use crate::wanted::{Provided, Wanted};
 
 /// When to come back to a service that is full: about as long as a burst lasts.
@@ -32,6 +34,8 @@ pub(super) struct Serving {
     cancelled: watch::Sender<bool>,
     /// The head of the answer was sent.
     answered: bool,
+    /// The request asks for a WebSocket.
+    pub(super) socket: Option<Ends>,
 }
 
 impl Serving {
@@ -111,7 +115,10 @@ impl Session {
         self.ids.insert(serving.key, id);
         self.served.insert(id, serving);
         self.jobs.push_back(job);
-        self.take_upload(id, frame.head.flags, Headers::EMPTY, payload)
+        if payload.is_empty() && !frame.head.flags.contains(Flags::END) {
+            return Ok(());
+        }
+        self.take_upload(id, frame.head.flags, &Data::default(), payload)
     }
 
     fn accept(
@@ -145,6 +152,7 @@ impl Session {
             deadline: deadline.map(tokio::time::Instant::from_std),
             cancelled: is_cancelled,
             body: body::Body::new(key, incoming, self.supply.releases.clone()),
+            door: None,
         };
         let job = Job {
             key,
@@ -154,7 +162,8 @@ impl Session {
             place: Arc::clone(&provided.place),
         };
         let allowance = Allowance::default();
-        (Serving { key, pieces, allowance, download, cancelled, answered: false }, job)
+        let socket = (request.method == WEBSOCKET).then(Ends::default);
+        (Serving { key, pieces, allowance, download, cancelled, answered: false, socket }, job)
     }
 
     /// More of a request's body.
@@ -165,27 +174,28 @@ impl Session {
         data: &Data<'_>,
         payload: Bytes,
     ) -> Result<(), Error> {
-        self.take_upload(id, flags, data.headers, payload)
+        self.take_upload(id, flags, data, payload)
     }
 
-    fn take_upload(
-        &mut self,
-        id: u64,
-        flags: Flags,
-        trailers: Headers<'_>,
-        payload: Bytes,
-    ) -> Result<(), Error> {
+    fn take_upload(&mut self, id: u64, flags: Flags, data: &Data<'_>, payload: Bytes) -> Result<(), Error> {
         // A call that was answered before its body ended.
         let Some(serving) = self.served.get_mut(&id) else { return Ok(()) };
         if !serving.allowance.receive(payload.len()) {
             return Err(Error::protocol("the hub sent more of a body than it was allowed to"));
+        }
+        if let Some(ends) = &mut serving.socket {
+            ends.hear(&serving.pieces, &serving.download, flags, data, payload);
+            if ends.are_both() {
+                self.end_serving(id);
+            }
+            return Ok(());
         }
         // A handler that does not read its body has dropped the other end.
         if !payload.is_empty() {
             let _ = serving.pieces.send(Piece::Chunk(payload));
         }
         if flags.contains(Flags::END) {
-            let _ = serving.pieces.send(Piece::End(trailers.into()));
+            let _ = serving.pieces.send(Piece::End(data.headers.into()));
         }
         Ok(())
     }
@@ -207,6 +217,7 @@ impl Session {
         let first = !std::mem::replace(&mut serving.answered, true);
         match answer {
             Ok(answer) if first => self.respond(id, &answer),
+            Ok(_) if serving.socket.is_some() => self.end_socket(id),
             Ok(_) => {}
             Err(error) => self.respond_error(id, &error),
         }
