@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::channels::Channels;
 use crate::counters::Counters;
 use crate::mailbox::SessionId;
+use crate::middleware::ChainSlot;
 use crate::pairs::Pairs;
 use crate::services::Services;
 
@@ -22,6 +23,8 @@ pub struct Hub {
     pub channels: Channels,
     /// Who waits for a partner.
     pub pairs: Pairs,
+    /// What happens to every call on its way.
+    pub chain: ChainSlot,
     /// What happened so far.
     pub counters: Counters,
     /// What one session may take.
@@ -87,6 +90,7 @@ impl Hub {
             services: Services::default(),
             channels: Channels::default(),
             pairs: Pairs::default(),
+            chain: ChainSlot::default(),
             counters: Counters::default(),
             limits,
             next_session: AtomicU64::new(1),

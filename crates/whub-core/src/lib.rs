@@ -16,6 +16,7 @@ mod fault;
 mod hub;
 mod letter;
 mod mailbox;
+pub mod middleware;
 mod packet;
 mod pairs;
 mod services;
@@ -23,7 +24,7 @@ mod session;
 
 pub use access::{Authenticator, Grants, Identity};
 pub use auth::{StaticTokens, Token};
-pub use calls::{Caller, Order, Placed, WINDOW};
+pub use calls::{Caller, HEAD_TOO_LARGE, Order, Placed, WINDOW};
 pub use channels::{Audience, Channels, Subscriber};
 pub use counters::{Counter, Counters};
 pub use fault::Fault;

@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use std::fmt;
 
 use bytes::Bytes;
-use whub_proto::{Body, Flags, Frame, FrameError, HEAD_BYTES, Head, Kind, Origin, Via, Writer, write_raw};
+use whub_proto::{
+    Body, Flags, Frame, FrameError, HEAD_BYTES, Head, Kind, Origin, TooLarge, Via, Writer, write_raw,
+};
 
 thread_local! {
     /// Builders are reused: a FlatBuffer builder that starts empty grows by doubling, several allocations a frame.
@@ -28,10 +30,23 @@ impl Packet {
     /// A frame of the hub's own making.
     #[must_use]
     pub fn build_with(body: &Body<'_>, flags: Flags, via: Option<&Via<'_>>, payload: &[u8]) -> Self {
+        Self::try_build(body, flags, via, payload).unwrap_or_else(|_| Self { bytes: too_large() })
+    }
+
+    /// A frame whose strings nobody has bounded yet.
+    ///
+    /// # Errors
+    /// When they do not fit an envelope.
+    pub fn try_build(
+        body: &Body<'_>,
+        flags: Flags,
+        via: Option<&Via<'_>>,
+        payload: &[u8],
+    ) -> Result<Self, TooLarge> {
         let head = Head::new(body.kind(), 0).with(flags);
         let mut bytes = Vec::with_capacity(HEAD_BYTES + 64 + payload.len());
-        let written = WRITER.with_borrow_mut(|writer| writer.frame(&mut bytes, head, via, body, payload));
-        Self { bytes: if written.is_ok() { bytes.into() } else { too_large() } }
+        WRITER.with_borrow_mut(|writer| writer.frame(&mut bytes, head, via, body, payload))?;
+        Ok(Self { bytes: bytes.into() })
     }
 
     /// Passes a peer's frame on: envelope and payload untouched, a new via, the flags given.
@@ -78,6 +93,13 @@ impl Packet {
     pub fn payload(&self) -> Bytes {
         let head = self.head(0);
         self.bytes.slice(HEAD_BYTES + usize::from(head.via_len) + usize::from(head.env_len)..)
+    }
+
+    /// The length of the payload.
+    #[must_use]
+    pub fn payload_len(&self) -> usize {
+        let head = self.head(0);
+        self.rest().len() - usize::from(head.via_len) - usize::from(head.env_len)
     }
 
     /// Bytes that the packet holds in memory.

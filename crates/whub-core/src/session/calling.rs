@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::hub::Now;
 use crate::letter::{CallId, CallKey, Letter};
 use crate::mailbox::Mailbox;
+use crate::middleware::Door;
 use crate::packet::Packet;
 use crate::session::client::{ClientSession, Handled, Live};
 use crate::session::providing::signed;
@@ -61,7 +62,9 @@ impl ClientSession {
         let order = Order {
             id,
             path: &path,
-            envelope: frame.envelope,
+            request,
+            envelope: Some(frame.envelope),
+            door: Door::Protocol,
             payload: frame.payload,
             flags: frame.head.flags,
             timeout_ms: request.timeout_ms,

@@ -177,11 +177,15 @@ impl ClientSession {
         debt.credit -= bytes;
         let last = frame.head.flags.contains(Flags::END);
         let packet = Packet::forward(kind, frame.head.flags, None, frame.envelope, frame.payload);
-        // A caller that is gone has abandoned the call; its letter is on its way here.
-        let _ = debt.caller.post(Letter::Answer { id: debt.id, packet, last });
+        let posted = debt.caller.post(Letter::Answer { id: debt.id, packet, last });
         if last {
             self.owed.settle(id);
             self.hub.counters.calls_answered.one();
+        } else if posted.is_err() {
+            // The caller is gone, or a step of the chain has ended the call.
+            self.owed.settle(id);
+            self.hub.counters.calls_cancelled.one();
+            self.send_cancel(id, Code::Cancelled, "nobody waits for this answer any more");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Sessions in a test: mailboxes are vectors, the clock is made up, and every dialogue is a list of frames.
 
 // Each test file uses a part of this, and a failed unwrap is a failed test.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -129,6 +129,20 @@ impl Client {
     pub(crate) fn hears(&mut self) -> Vec<String> {
         self.collect();
         self.heard.drain(..).map(|bytes| line(&bytes)).collect()
+    }
+
+    /// The headers of the request or response that reached the peer last; forgets the rest.
+    pub(crate) fn headers_heard(&mut self) -> Vec<(String, String)> {
+        self.collect();
+        let bytes = self.heard.pop_back().unwrap();
+        self.heard.clear();
+        let frame = Frame::parse(&bytes, usize::MAX, Origin::Hub).unwrap();
+        let headers = match frame.body {
+            Body::Request(request) => request.headers,
+            Body::Response(response) => response.headers,
+            other => panic!("{other:?} has no headers"),
+        };
+        headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     fn drain(&mut self, now: Now) {

@@ -1,6 +1,5 @@
 //! A request for a service's path becomes a call, and its outcome the answer.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,9 +9,10 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
-use whub_core::{Caller, Fault, Identity, Mailbox, Order, Packet};
+use whub_core::middleware::Door;
+use whub_core::{Caller, Fault, HEAD_TOO_LARGE, Identity, Mailbox, Order, Packet};
 use whub_proto::names::ServicePath;
-use whub_proto::{Body, Code, Flags, Request, TooLarge, Writer};
+use whub_proto::{Body, Code, Flags, Request};
 
 use crate::config::Limits;
 use crate::connection::now;
@@ -24,11 +24,6 @@ use crate::http::problem::Problem;
 use crate::http::request_id;
 use crate::http::upload::{Upload, UploadError};
 use crate::http::visit::Visit;
-
-thread_local! {
-    /// Its buffers are used again by every request of the thread.
-    static WRITER: RefCell<Writer> = RefCell::new(Writer::default());
-}
 
 /// A body that is no longer than this, and says so, travels in the frame of its request, bytes.
 const WHOLE_BYTES: u64 = 64 * 1024;
@@ -126,26 +121,24 @@ impl Asked<'_> {
         let flags = Flags::NONE.with_if(upload.is_none(), Flags::END).with_if(is_text, Flags::TEXT);
         let caller = Arc::new(CallerMailbox::new(hub.next_session()));
         let mailbox = Mailbox::new(caller.clone());
-        let placed = WRITER.with_borrow_mut(|writer| {
-            let body = Body::Request(request);
-            let envelope = writer.envelope(&body).map_err(|error| head_too_large(&error))?;
-            let asking = Caller {
-                mailbox: &mailbox,
-                client: &self.visit.client,
-                user: self.identity.user.as_deref().unwrap_or_default(),
-                peer: &self.visit.address,
-            };
-            let order = Order {
-                id: CALL,
-                path: self.path,
-                envelope,
-                payload: first,
-                flags,
-                timeout_ms: self.timeout_ms,
-                credit: 0,
-            };
-            hub.place_call(now(), asking, &order).map_err(Problem::from)
-        })?;
+        let asking = Caller {
+            mailbox: &mailbox,
+            client: &self.visit.client,
+            user: self.identity.user.as_deref().unwrap_or_default(),
+            peer: &self.visit.address,
+        };
+        let order = Order {
+            id: CALL,
+            path: self.path,
+            request: &request,
+            envelope: None,
+            door: Door::Http,
+            payload: first,
+            flags,
+            timeout_ms: self.timeout_ms,
+            credit: 0,
+        };
+        let placed = hub.place_call(now(), asking, &order).map_err(refused)?;
         Ok(Exchange::new(placed.provider, caller, upload))
     }
 }
@@ -246,7 +239,9 @@ fn broken_upload(error: UploadError, body_bytes_max: u64) -> Problem {
     }
 }
 
-fn head_too_large(error: &TooLarge) -> Problem {
-    Problem::new(Code::TooLarge, "http.head_too_large", error.to_string())
-        .with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+fn refused(fault: Fault) -> Problem {
+    if fault.slug == HEAD_TOO_LARGE {
+        return Problem::from(fault).with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+    fault.into()
 }
