@@ -79,6 +79,17 @@ impl Reply {
         self
     }
 
+    /// The same answer with a body that is still being made, as [`Reply::stream`] takes it.
+    #[must_use]
+    pub fn with_stream<S, E>(mut self, body: S) -> Self
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<StreamError> + 'static,
+    {
+        self.body = Source::stream(body);
+        self
+    }
+
     /// The same answer with another header pair.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
