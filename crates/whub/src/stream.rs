@@ -13,17 +13,39 @@ use tokio::sync::mpsc;
 use whub_client::{Body, Error};
 
 /// Bytes read at once.
-const CHUNK_BYTES: usize = 64 << 10;
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 
-/// Chunks that a task of their own makes, one ahead of whoever takes them.
+/// Chunks that a task of their own makes, one ahead of whoever takes them. Dropping them tells it to stop.
 #[derive(Debug)]
-pub(crate) struct Chunks<E>(mpsc::Receiver<Result<Bytes, E>>);
+pub(crate) struct Chunks<E> {
+    first: Option<Bytes>,
+    rest: mpsc::Receiver<Result<Bytes, E>>,
+}
+
+impl<E> Chunks<E> {
+    /// Those that come out of a channel.
+    pub(crate) fn new(rest: mpsc::Receiver<Result<Bytes, E>>) -> Self {
+        Self { first: None, rest }
+    }
+
+    /// The same after `first`, which is there already.
+    pub(crate) fn after(first: Bytes, rest: mpsc::Receiver<Result<Bytes, E>>) -> Self {
+        Self { first: Some(first).filter(|first| !first.is_empty()), rest }
+    }
+
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, E>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => self.rest.poll_recv(context),
+        }
+    }
+}
 
 impl<E> Stream for Chunks<E> {
     type Item = Result<Bytes, E>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context)
+        self.poll_chunk(context)
     }
 }
 
@@ -44,7 +66,7 @@ pub(crate) fn read(mut reader: impl AsyncRead + Send + Unpin + 'static) -> Chunk
             }
         }
     });
-    Chunks(chunks)
+    Chunks::new(chunks)
 }
 
 /// What a body brings, to send it on.
@@ -58,7 +80,7 @@ pub(crate) fn relay(mut body: Body) -> Chunks<Error> {
             }
         }
     });
-    Chunks(chunks)
+    Chunks::new(chunks)
 }
 
 /// Chunks as something to read.
@@ -80,7 +102,7 @@ impl AsyncRead for Reader {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         while self.current.is_empty() {
-            match std::task::ready!(self.chunks.0.poll_recv(context)) {
+            match std::task::ready!(self.chunks.poll_chunk(context)) {
                 Some(Ok(chunk)) => self.current = chunk,
                 Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
                 None => return Poll::Ready(Ok(())),

@@ -1,10 +1,15 @@
 //! `whub provide PATTERN (--echo | --exec CMD | --files DIR)`.
 
+mod cgi;
 mod echo;
 mod exec;
 mod files;
 mod folder;
+mod media;
+mod parts;
+mod ranges;
 mod shell;
+mod validator;
 
 use std::path::PathBuf;
 
@@ -32,6 +37,14 @@ pub(crate) struct Provide {
     /// Calls that are answered at once; with --exec, commands that run at once
     #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     at_once: u32,
+
+    /// With --exec: answer as the command prints, instead of when it has ended
+    #[arg(long, requires = "exec", conflicts_with = "cgi")]
+    stream: bool,
+
+    /// With --exec: the output begins with headers (`Status: 404`, `Content-Type: …`) and an empty line
+    #[arg(long, requires = "exec")]
+    cgi: bool,
 
     /// With --exec: content type of what the command prints
     #[arg(long, value_name = "TYPE", requires = "exec", default_value = "text/plain; charset=utf-8")]
@@ -61,17 +74,22 @@ const EXAMPLES: &str = "\
 Examples:
   whub provide /echo --echo
   whub provide '/date' --exec date
-  whub provide '/sum/:column' --exec 'cut -d, -f\"${PATH_INFO##*/}\" | paste -sd+ | bc'
+  whub provide '/sum/:column' --exec 'cut -d, -f\"$PARAM_COLUMN\" | paste -sd+ | bc'
+  whub provide '/log' --exec 'tail -f app.log' --stream
+  whub provide '/app/*rest' --exec ./app.cgi --cgi
   whub provide /docs --files ./book                curl http://127.0.0.1:9482/docs/
 
---exec: the body is standard input, standard output the body of the answer (16 MiB at most). The request is
-in the environment as with CGI: REQUEST_METHOD, PATH_INFO, QUERY_STRING, REMOTE_ADDR, CONTENT_TYPE,
-CONTENT_LENGTH, and HTTP_NAME for every other header. Exit code 0 is status 200, any other 500; the last line
-of standard error is shown here and never to the caller. A call that is given up kills the command and
-everything it started. Whatever the environment holds was written by strangers: quote it.
+--exec: the body is standard input, standard output the body of the answer, both as they come. The request is
+in the environment as with CGI: REQUEST_METHOD, REQUEST_URI, SCRIPT_NAME, PATH_INFO (raw), QUERY_STRING,
+REMOTE_ADDR, REMOTE_USER, SERVER_NAME, CONTENT_TYPE, HTTP_NAME for every other header, and PARAM_NAME for
+what :name took. Exit code 0 is status 200; 64 and 65 are 400, 66 is 404, 73 is 409, 77 is 403, 69 and 75 are
+503, each with the last line of standard error for the caller; any other is 500, and why is shown here only.
+The exit code counts while at most 64 KiB were printed; after that, and with --stream from the first byte,
+the answer has begun, and a failure breaks it off. A call that is given up kills the command and everything it
+started. Whatever the environment holds was written by strangers: quote it.
 
---files: GET and HEAD only. A folder answers with its index.html, nothing is listed, names that begin with a
-dot are left out, and no link leads outside. A pattern without *rest gets one.
+--files: GET and HEAD, with ranges, ETags and conditions. A folder answers with its index.html, nothing is
+listed, names that begin with a dot are left out, and no link leads outside. A pattern without *rest gets one.
 
 Ctrl-C finishes the calls that were begun, then ends with exit code 0.";
 
@@ -97,10 +115,24 @@ impl Provide {
         }
     }
 
+    fn output(&self) -> exec::Output {
+        match (self.cgi, self.stream) {
+            (true, _) => exec::Output::Cgi,
+            (false, true) => exec::Output::Streamed,
+            (false, false) => exec::Output::Held,
+        }
+    }
+
     fn service(&self) -> Result<Service, Failure> {
         let How { echo: _, exec, files } = &self.how;
         if let Some(command) = exec {
-            return Ok(Service::Shell(shell::Shell::new(command, self.at_once as usize, &self.content_type)));
+            let at_once = self.at_once as usize;
+            return Ok(Service::Shell(shell::Shell::new(
+                command,
+                self.output(),
+                at_once,
+                &self.content_type,
+            )));
         }
         if let Some(folder) = files {
             let files = files::Files::new(folder).map_err(|error| unusable(folder, &error))?;

@@ -5,6 +5,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, ChildStderr, ChildStdout, Command, Stdio, id},
     sync::{
@@ -201,6 +202,20 @@ impl Hub {
     /// Runs a client command to its end: exit code, standard output, standard error.
     pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         finish(&mut self.command(arguments))
+    }
+
+    /// Sends one HTTP request, given as its lines, and gives the answer's head and body.
+    pub(crate) fn http(&self, lines: &[&str]) -> (String, Vec<u8>) {
+        let mut stream = TcpStream::connect(&self.address).expect("the hub");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let request = format!("{}\r\nhost: localhost\r\nconnection: close\r\n\r\n", lines.join("\r\n"));
+        stream.write_all(request.as_bytes()).expect("it is sent");
+        let mut answer = Vec::new();
+        // An answer that breaks off may end in a reset.
+        let _ = stream.read_to_end(&mut answer);
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head");
+        let body = answer.split_off(end + 4);
+        (String::from_utf8(answer).expect("text"), body)
     }
 
     /// Calls that the first service's providers have now.

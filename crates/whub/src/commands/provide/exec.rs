@@ -1,103 +1,165 @@
 //! `--exec CMD`: each call runs `sh -c CMD`, in the manner of CGI.
 //!
-//! The request's body is the command's standard input, its standard output the body of the answer. What else the
-//! request says is in the environment: `REQUEST_METHOD`, `PATH_INFO` (the raw path), `QUERY_STRING`, `REMOTE_ADDR`,
-//! `CONTENT_TYPE`, `CONTENT_LENGTH`, and `HTTP_NAME` for each other header. Exit code 0 is status 200; with any other the caller gets
-//! a plain 500, and the last line of standard error is logged here, because it may tell what is not for strangers.
+//! The request's body is the command's standard input and goes in as it comes; its standard output is the body of the
+//! answer. What else the request says is in the environment ([`super::cgi`]). A status is sent before a body, and the
+//! exit code comes after it, so somebody has to wait: see [`Output`]. Whoever drops the output ends the command, with
+//! its whole process group.
 
-use std::{ffi::OsString, io, process::Stdio, sync::Arc};
+use std::{
+    future::Future,
+    io,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+};
 
+use bytes::{Bytes, BytesMut};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::{Child, ChildStdin, Command},
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
 };
 
-/// What a command may print; one that prints more is stopped. Its exit code decides about the status, so all of it
-/// waits in memory until then.
-const OUTPUT_BYTES_MAX: u64 = 16 << 20;
+use super::cgi::{self, Asked, Head, HeadError};
+use crate::stream::{CHUNK_BYTES, Chunks};
 
-/// How much of standard error is kept.
+/// Output that waits for the exit code at most, bytes; also the longest header block.
+const HELD_BYTES_MAX: usize = 64 << 10;
+
+/// How much of standard error is kept, bytes.
 const COMPLAINT_BYTES_MAX: usize = 4 << 10;
 
 /// Variables of the hub's own that a command must not see.
 const SECRETS: [&str; 2] = ["WHUB_TOKEN", "WHUB_TOKEN_FILE"];
 
+/// When the answer begins, and what the output begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// With the end of the command, so that its exit code is the status; at 64 KiB of output at the latest.
+    Held,
+    /// With the first byte.
+    Streamed,
+    /// With the empty line behind a header block, which may name the status.
+    Cgi,
+}
+
 /// A command to run for each call, a few at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Exec {
     command: Arc<str>,
+    output: Output,
     slots: Arc<Semaphore>,
 }
 
-/// What a call says, as far as a command is told.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Asked {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) query: String,
-    /// Address of the caller, as far as the hub trusts it.
-    pub(crate) peer: String,
-    /// Names in lower case; a name may come several times.
+/// What a command answers.
+#[derive(Debug)]
+pub(crate) struct Printed {
+    pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: PrintedBody,
 }
 
-/// Why there is no output.
+/// The body, as far as it is there.
+#[derive(Debug)]
+pub(crate) enum PrintedBody {
+    /// All of it; the command has ended well.
+    Whole(Bytes),
+    /// It goes on; a failure of the command is an error in it.
+    Running(Chunks<ExecError>),
+}
+
+/// Why there is no output, or no more of it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExecError {
     /// `sh` could not be started, or its pipes broke.
     #[error("cannot run the command: {0}")]
     Run(#[from] io::Error),
-    /// More than [`OUTPUT_BYTES_MAX`].
-    #[error("the command printed more than {} MiB", OUTPUT_BYTES_MAX >> 20)]
-    TooLong,
     /// It said no.
     #[error("the command ended with {status}: {complaint}")]
     Failed {
         /// Exit code or signal.
-        status: std::process::ExitStatus,
+        status: ExitStatus,
         /// The last line of its standard error.
         complaint: String,
     },
+    /// The caller gave up.
+    #[error("the call was given up")]
+    GivenUp,
+    /// It began with something else than headers, although these were promised.
+    #[error("the command's header block is no such: {0}")]
+    Head(#[from] HeadError),
+    /// It ended, or went on for too long, without the empty line that ends the headers.
+    #[error("the command's header block does not end within {} KiB", HELD_BYTES_MAX >> 10)]
+    EndlessHead,
 }
 
 impl Exec {
     /// Runs `command` for each call, at most `at_once` of them; further calls wait until their deadline.
-    pub(crate) fn new(command: &str, at_once: usize) -> Self {
-        Self { command: command.into(), slots: Arc::new(Semaphore::new(at_once)) }
+    pub(crate) fn new(command: &str, output: Output, at_once: usize) -> Self {
+        Self { command: command.into(), output, slots: Arc::new(Semaphore::new(at_once)) }
     }
 
-    /// Runs the command with `body` as its input. Dropping the future kills the command and all that it started.
-    pub(crate) async fn run<B: AsyncRead + Unpin>(
+    /// Runs the command with `body` as its input, until `cancelled` at the latest. Dropping the future, or the body
+    /// that it gives, kills the command and all that it started.
+    pub(crate) async fn run<B>(
         &self,
         asked: &Asked,
         body: B,
-    ) -> Result<Vec<u8>, ExecError> {
+        cancelled: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<Printed, ExecError>
+    where
+        B: AsyncRead + Send + Unpin + 'static,
+    {
         // The semaphore is never closed; without a permit there would simply be no bound.
-        let _slot = self.slots.acquire().await;
-        let mut running = Running::start(&self.command, asked)?;
-        let (input, output, complaint) = running.pipes()?;
-        let mut printed = Vec::new();
-        let ended = async {
-            let read = read_all(output.take(OUTPUT_BYTES_MAX + 1), &mut printed);
-            let (read, complaint) = tokio::join!(read, last_line(complaint));
-            read.map(|_| complaint)
-        };
-        // A command may end without its input, so the caller's body is never waited for.
-        let complaint = tokio::select! {
-            ended = ended => ended?,
-            broken = feed(input, body) => return Err(broken.into()),
-        };
-        if printed.len() as u64 > OUTPUT_BYTES_MAX {
-            return Err(ExecError::TooLong);
-        }
-        let status = running.wait().await?;
-        if !status.success() {
-            return Err(ExecError::Failed { status, complaint });
-        }
-        Ok(printed)
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let running = Running::start(&self.command, asked)?;
+        let (sender, chunks) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let _slot = slot;
+            running.converse(body, &sender, cancelled).await;
+        });
+        printed(self.output, chunks).await
     }
+}
+
+type Sender = mpsc::Sender<Result<Bytes, ExecError>>;
+
+/// Waits for as much of the output as decides about the status.
+async fn printed(
+    output: Output,
+    mut chunks: mpsc::Receiver<Result<Bytes, ExecError>>,
+) -> Result<Printed, ExecError> {
+    let mut held = BytesMut::new();
+    loop {
+        let Some(chunk) = chunks.recv().await else { return whole(output, held) };
+        held.extend_from_slice(&chunk?);
+        let head = match output {
+            Output::Cgi => cgi::head(&held)?,
+            Output::Streamed => Some(plain()),
+            Output::Held => (held.len() > HELD_BYTES_MAX).then(plain),
+        };
+        if let Some(head) = head {
+            let body = PrintedBody::Running(Chunks::after(held.split_off(head.bytes).freeze(), chunks));
+            return Ok(Printed { status: head.status, headers: head.headers, body });
+        }
+        if held.len() > HELD_BYTES_MAX {
+            return Err(ExecError::EndlessHead);
+        }
+    }
+}
+
+/// The head of an output that says nothing about itself.
+fn plain() -> Head {
+    Head { status: 200, headers: Vec::new(), bytes: 0 }
+}
+
+fn whole(output: Output, mut held: BytesMut) -> Result<Printed, ExecError> {
+    let head = match output {
+        Output::Cgi => cgi::head(&held)?.ok_or(ExecError::EndlessHead)?,
+        Output::Held | Output::Streamed => plain(),
+    };
+    let body = PrintedBody::Whole(held.split_off(head.bytes).freeze());
+    Ok(Printed { status: head.status, headers: head.headers, body })
 }
 
 /// A command with its process group, which ends with it.
@@ -109,7 +171,7 @@ struct Running {
 impl Running {
     fn start(command: &str, asked: &Asked) -> io::Result<Self> {
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(command).envs(environment(asked)).process_group(0).kill_on_drop(true);
+        shell.arg("-c").arg(command).envs(cgi::environment(asked)).process_group(0).kill_on_drop(true);
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for secret in SECRETS {
             shell.env_remove(secret);
@@ -117,6 +179,45 @@ impl Running {
         let child = shell.spawn()?;
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         Ok(Self { child, group })
+    }
+
+    /// Feeds it and passes its output on, until it has ended or nobody wants more of it.
+    async fn converse(
+        mut self,
+        body: impl AsyncRead + Unpin,
+        output: &Sender,
+        cancelled: impl Future<Output = ()>,
+    ) {
+        let ended = tokio::select! {
+            ended = self.output_and_end(body, output) => ended,
+            () = output.closed() => return,
+            () = cancelled => Err(ExecError::GivenUp),
+        };
+        // What is left of the group ends before anybody is told.
+        drop(self);
+        if let Err(error) = ended {
+            // Who no longer listens need not hear it.
+            let _ = output.send(Err(error)).await;
+        }
+    }
+
+    async fn output_and_end(
+        &mut self,
+        body: impl AsyncRead + Unpin,
+        output: &Sender,
+    ) -> Result<(), ExecError> {
+        let (input, printed, complaint) = self.pipes()?;
+        let ended = async {
+            let (passed, complaint) = tokio::join!(pass_on(printed, output), last_line(complaint));
+            passed.map(|()| complaint)
+        };
+        // A command may end without its input, so the caller's body is never waited for.
+        let complaint = tokio::select! {
+            ended = ended => ended?,
+            broken = feed(input, body) => return Err(broken.into()),
+        };
+        let status = self.wait().await?;
+        if status.success() { Ok(()) } else { Err(ExecError::Failed { status, complaint }) }
     }
 
     fn pipes(&mut self) -> io::Result<(ChildStdin, impl AsyncRead + Unpin, impl AsyncRead + Unpin)> {
@@ -129,7 +230,7 @@ impl Running {
     }
 
     /// Waits for the end. Once the shell is gone, its group's number may be given to others, so it is forgotten.
-    async fn wait(&mut self) -> io::Result<std::process::ExitStatus> {
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait().await?;
         self.group = None;
         Ok(status)
@@ -147,7 +248,7 @@ impl Drop for Running {
 
 /// Passes the body on, and comes back only when the body breaks off. A command that does not read its input to the end
 /// is within its rights.
-async fn feed<B: AsyncRead + Unpin>(mut input: ChildStdin, mut body: B) -> io::Error {
+async fn feed(mut input: ChildStdin, mut body: impl AsyncRead + Unpin) -> io::Error {
     let copied = tokio::io::copy(&mut body, &mut input).await;
     match copied {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => error,
@@ -158,9 +259,14 @@ async fn feed<B: AsyncRead + Unpin>(mut input: ChildStdin, mut body: B) -> io::E
     }
 }
 
-/// Reads to the end, then closes the pipe: a command that goes on printing after the limit is ended by that.
-async fn read_all(mut from: impl AsyncRead + Unpin, into: &mut Vec<u8>) -> io::Result<usize> {
-    from.read_to_end(into).await
+/// Passes on what is printed, as it is printed, and as fast as it is taken.
+async fn pass_on(mut printed: impl AsyncRead + Unpin, output: &Sender) -> io::Result<()> {
+    loop {
+        let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+        if printed.read_buf(&mut chunk).await? == 0 || output.send(Ok(chunk.freeze())).await.is_err() {
+            return Ok(());
+        }
+    }
 }
 
 /// Reads to the end and keeps the last line that says something.
@@ -176,75 +282,42 @@ async fn last_line(mut from: impl AsyncRead + Unpin) -> String {
     text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("(it said nothing)").to_owned()
 }
 
-fn environment(asked: &Asked) -> Vec<(String, OsString)> {
-    let mut variables: Vec<(String, OsString)> = vec![
-        ("GATEWAY_INTERFACE".to_owned(), "CGI/1.1".into()),
-        ("REQUEST_METHOD".to_owned(), asked.method.clone().into()),
-        ("PATH_INFO".to_owned(), asked.path.clone().into()),
-        ("QUERY_STRING".to_owned(), asked.query.clone().into()),
-        ("REMOTE_ADDR".to_owned(), asked.peer.clone().into()),
-    ];
-    for (name, value) in &asked.headers {
-        let Some(variable) = variable(name) else { continue };
-        if value.contains('\0') {
-            continue;
-        }
-        // Of a repeated header all values count, as in a list (RFC 9110, section 5.2).
-        match variables.iter_mut().find(|(known, _)| *known == variable) {
-            Some((_, known)) => {
-                known.push(", ");
-                known.push(value);
-            }
-            None => variables.push((variable, value.into())),
-        }
-    }
-    variables
-}
-
-/// The variable of a header. `Proxy` has none, because `HTTP_PROXY` steers many a program; nor has a name with `_`,
-/// which could not be told from one with `-`.
-fn variable(header: &str) -> Option<String> {
-    if header.eq_ignore_ascii_case("proxy")
-        || !header.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    {
-        return None;
-    }
-    let name = header.to_ascii_uppercase().replace('-', "_");
-    Some(if matches!(name.as_str(), "CONTENT_TYPE" | "CONTENT_LENGTH") {
-        name
-    } else {
-        format!("HTTP_{name}")
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{future::pending, pin::Pin, time::Duration};
 
+    use futures_core::Stream;
     use tokio::io::AsyncWriteExt;
 
     use super::*;
 
-    fn asked() -> Asked {
-        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        Asked {
-            method: "POST".to_owned(),
-            path: "/shell/a%2Fb".to_owned(),
-            query: "x=1&y".to_owned(),
-            peer: "192.0.2.1:4711".to_owned(),
-            headers: vec![
-                header("content-type", "text/plain"),
-                header("x-tag", "one"),
-                header("x-tag", "$(two)"),
-                header("proxy", "http://evil"),
-                header("x_tag", "three"),
-            ],
+    /// More than any test waits when all goes well.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    async fn next(chunks: &mut Chunks<ExecError>) -> Option<Result<Bytes, ExecError>> {
+        let next = std::future::poll_fn(|cx| Pin::new(&mut *chunks).poll_next(cx));
+        tokio::time::timeout(PATIENCE, next).await.expect("a chunk in time")
+    }
+
+    async fn all(body: PrintedBody) -> Result<String, ExecError> {
+        let mut chunks = match body {
+            PrintedBody::Whole(bytes) => return Ok(String::from_utf8(bytes.to_vec()).unwrap()),
+            PrintedBody::Running(chunks) => chunks,
+        };
+        let mut all = Vec::new();
+        while let Some(chunk) = next(&mut chunks).await {
+            all.extend_from_slice(&chunk?);
         }
+        Ok(String::from_utf8(all).unwrap())
+    }
+
+    async fn start(command: &str, output: Output, body: &[u8]) -> Result<Printed, ExecError> {
+        let exec = Exec::new(command, output, 4);
+        exec.run(&Asked::default(), io::Cursor::new(body.to_vec()), pending()).await
     }
 
     async fn run(command: &str, body: &[u8]) -> Result<String, ExecError> {
-        let output = Exec::new(command, 4).run(&asked(), body).await?;
-        Ok(String::from_utf8(output).unwrap())
+        all(start(command, Output::Held, body).await?.body).await
     }
 
     #[tokio::test]
@@ -256,15 +329,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_environment_tells_of_the_request() {
-        let command =
-            "echo \"$REQUEST_METHOD $PATH_INFO?$QUERY_STRING $CONTENT_TYPE $HTTP_X_TAG [$HTTP_PROXY]\"";
-        let expected = "POST /shell/a%2Fb?x=1&y text/plain one, $(two) []\n";
-        assert_eq!(run(command, b"").await.unwrap(), expected);
-    }
-
-    #[tokio::test]
-    async fn a_command_that_fails_says_why_only_here() {
+    async fn a_command_that_fails_says_why() {
         let error = run("echo first >&2; echo 'disk full' >&2; exit 3", b"").await.unwrap_err();
         assert_eq!(error.to_string(), "the command ended with exit status: 3: disk full");
         let error = run("exit 1", b"").await.unwrap_err();
@@ -272,50 +337,132 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn endless_output_is_stopped() {
-        assert!(matches!(run("yes", b"").await, Err(ExecError::TooLong)));
+    async fn what_is_printed_before_a_failure_is_held_back_as_long_as_it_is_short() {
+        assert!(matches!(run("echo half; exit 3", b"").await, Err(ExecError::Failed { .. })));
+        let long = start("head -c 100000 /dev/zero; exit 3", Output::Held, b"").await.unwrap();
+        assert!(matches!(all(long.body).await, Err(ExecError::Failed { .. })));
+        let streamed = start("echo half; exit 3", Output::Streamed, b"").await.unwrap();
+        assert!(matches!(all(streamed.body).await, Err(ExecError::Failed { .. })));
     }
 
     #[tokio::test]
-    async fn a_call_that_is_given_up_takes_its_processes_with_it() {
-        // The inner process would keep the fifo open; its end is seen when the reader gets end of file.
-        let folder = std::env::temp_dir().join(format!("whub-exec-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let fifo = folder.join("fifo");
-        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-        let exec = Exec::new(&format!("(echo up; exec sleep 1000) > {} & wait", fifo.display()), 1);
-        let task =
-            tokio::spawn(async move { exec.run(&Asked::default(), tokio::io::empty()).await.map(drop) });
-        let mut reader = tokio::fs::File::open(&fifo).await.unwrap();
-        let mut up = [0; 3];
-        reader.read_exact(&mut up).await.unwrap();
-        task.abort();
+    async fn output_is_streamed_while_the_command_runs() {
+        let (mut write, body) = tokio::io::duplex(64);
+        let exec = Exec::new("exec cat", Output::Streamed, 1);
+        write.write_all(b"one").await.unwrap();
+        let printed = exec.run(&Asked::default(), body, pending()).await.unwrap();
+        let PrintedBody::Running(mut chunks) = printed.body else { panic!("it has not ended") };
+        assert_eq!(next(&mut chunks).await.unwrap().unwrap(), "one");
+        write.write_all(b"two").await.unwrap();
+        assert_eq!(next(&mut chunks).await.unwrap().unwrap(), "two");
+        drop(write);
+        assert!(next(&mut chunks).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_header_block_opens_the_output() {
+        let said = "printf 'Status: 404 No\\nX-A: b\\n\\nnothing here'";
+        let printed = start(said, Output::Cgi, b"").await.unwrap();
+        assert_eq!((printed.status, printed.headers[0].1.as_str()), (404, "b"));
+        assert_eq!(all(printed.body).await.unwrap(), "nothing here");
+        assert!(matches!(start("echo hello", Output::Cgi, b"").await, Err(ExecError::Head(_))));
+        assert!(matches!(start("true", Output::Cgi, b"").await, Err(ExecError::EndlessHead)));
+        assert!(matches!(start("yes a:b", Output::Cgi, b"").await, Err(ExecError::EndlessHead)));
+        let failed = start("exit 3", Output::Cgi, b"").await;
+        assert!(
+            matches!(failed, Err(ExecError::Failed { .. })),
+            "a failure counts for more than a missing head"
+        );
+    }
+
+    /// A command whose inner process holds a pipe open; that the pipe ends shows that the process has.
+    struct Held {
+        folder: std::path::PathBuf,
+        command: String,
+    }
+
+    impl Held {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("whub-exec-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            let fifo = folder.join("fifo");
+            assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+            let command = format!("(echo up; exec sleep 1000) > {} & echo begun; wait", fifo.display());
+            Self { folder, command }
+        }
+
+        /// Opens the pipe once the process is there.
+        async fn pipe(&self) -> tokio::fs::File {
+            let mut reader = tokio::fs::File::open(self.folder.join("fifo")).await.unwrap();
+            let mut up = [0; 3];
+            reader.read_exact(&mut up).await.unwrap();
+            reader
+        }
+    }
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    async fn ends(mut pipe: tokio::fs::File) {
         let mut rest = Vec::new();
-        let ended = tokio::time::timeout(Duration::from_secs(20), reader.read_to_end(&mut rest)).await;
-        std::fs::remove_dir_all(&folder).unwrap();
+        let ended = tokio::time::timeout(PATIENCE, pipe.read_to_end(&mut rest)).await;
         assert_eq!(ended.expect("the process was killed").unwrap(), 0);
     }
 
     #[tokio::test]
+    async fn a_call_that_is_given_up_takes_its_processes_with_it() {
+        let held = Held::new("dropped");
+        let exec = Exec::new(&held.command, Output::Held, 1);
+        let task = tokio::spawn(async move {
+            exec.run(&Asked::default(), tokio::io::empty(), pending()).await.map(drop)
+        });
+        let pipe = held.pipe().await;
+        task.abort();
+        ends(pipe).await;
+    }
+
+    #[tokio::test]
+    async fn so_does_one_whose_answer_has_begun() {
+        let held = Held::new("begun");
+        let exec = Exec::new(&held.command, Output::Streamed, 1);
+        let (cancel, cancelled) = tokio::sync::oneshot::channel::<()>();
+        let cancelled = async move { _ = cancelled.await };
+        let printed = exec.run(&Asked::default(), tokio::io::empty(), cancelled).await.unwrap();
+        let pipe = held.pipe().await;
+        drop(cancel);
+        ends(pipe).await;
+        assert!(
+            matches!(all(printed.body).await, Err(ExecError::GivenUp)),
+            "half an answer is not taken for a whole"
+        );
+
+        let endless = start("yes", Output::Held, b"").await.unwrap();
+        assert!(matches!(endless.body, PrintedBody::Running(_)));
+    }
+
+    #[tokio::test]
     async fn only_so_many_run_at_once() {
-        let exec = Exec::new("cat", 1);
+        let exec = Exec::new("cat", Output::Held, 1);
         let (mut write, held) = tokio::io::duplex(64);
         let first = tokio::spawn({
             let exec = exec.clone();
-            async move { exec.run(&Asked::default(), held).await }
+            async move { exec.run(&Asked::default(), held, pending()).await }
         });
         write.write_all(b"x").await.unwrap();
         while exec.slots.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
         let asked = Asked::default();
-        let mut second = Box::pin(exec.run(&asked, tokio::io::empty()));
+        let mut second = Box::pin(exec.run(&asked, tokio::io::empty(), pending()));
         let waiting = std::future::poll_fn(|context| {
             std::task::Poll::Ready(second.as_mut().poll(context).is_pending())
         });
         assert!(waiting.await);
         drop(write);
-        assert_eq!(first.await.unwrap().unwrap(), b"x");
-        assert_eq!(second.await.unwrap(), b"");
+        assert_eq!(all(first.await.unwrap().unwrap().body).await.unwrap(), "x");
+        assert_eq!(all(second.await.unwrap().body).await.unwrap(), "");
     }
 }

@@ -11,6 +11,8 @@ use std::{
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
+use super::media;
+
 /// What a folder answers with at its own path.
 const INDEX: &str = "index.html";
 
@@ -28,8 +30,8 @@ pub(crate) enum Found {
     File {
         /// Where to read it.
         file: File,
-        /// Its length when it was opened.
-        bytes: u64,
+        /// Its length and its times when it was opened.
+        metadata: fs::Metadata,
         /// By its extension.
         content_type: &'static str,
     },
@@ -73,7 +75,7 @@ impl Files {
         if !metadata.is_file() {
             return None;
         }
-        Some(Found::File { file, bytes: metadata.len(), content_type: content_type(path) })
+        Some(Found::File { file, metadata, content_type: media::content_type(path) })
     }
 
     /// The path below the root with every link followed, or nothing if that leads outside or to a hidden name.
@@ -116,52 +118,6 @@ fn decode(rest: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Extensions and what they mean; everything else is bytes.
-const CONTENT_TYPES: [(&str, &str); 36] = [
-    ("avif", "image/avif"),
-    ("bmp", "image/bmp"),
-    ("css", "text/css; charset=utf-8"),
-    ("csv", "text/csv; charset=utf-8"),
-    ("gif", "image/gif"),
-    ("gz", "application/gzip"),
-    ("htm", "text/html; charset=utf-8"),
-    ("html", "text/html; charset=utf-8"),
-    ("ico", "image/vnd.microsoft.icon"),
-    ("jpeg", "image/jpeg"),
-    ("jpg", "image/jpeg"),
-    ("js", "text/javascript; charset=utf-8"),
-    ("json", "application/json"),
-    ("log", "text/plain; charset=utf-8"),
-    ("map", "application/json"),
-    ("md", "text/markdown; charset=utf-8"),
-    ("mjs", "text/javascript; charset=utf-8"),
-    ("mp3", "audio/mpeg"),
-    ("mp4", "video/mp4"),
-    ("ogg", "audio/ogg"),
-    ("otf", "font/otf"),
-    ("pdf", "application/pdf"),
-    ("png", "image/png"),
-    ("svg", "image/svg+xml"),
-    ("tar", "application/x-tar"),
-    ("ttf", "font/ttf"),
-    ("txt", "text/plain; charset=utf-8"),
-    ("wasm", "application/wasm"),
-    ("wav", "audio/wav"),
-    ("webm", "video/webm"),
-    ("webmanifest", "application/manifest+json"),
-    ("webp", "image/webp"),
-    ("woff", "font/woff"),
-    ("woff2", "font/woff2"),
-    ("xml", "application/xml"),
-    ("zip", "application/zip"),
-];
-
-fn content_type(path: &Path) -> &'static str {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    let known = CONTENT_TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(extension));
-    known.map_or("application/octet-stream", |(_, content_type)| content_type)
-}
-
 #[cfg(test)]
 mod tests {
     use std::{io::Read, os::unix::fs::symlink};
@@ -201,10 +157,10 @@ mod tests {
             match Files::new(&self.0.join("site")).unwrap().find(rest) {
                 Found::Nothing => "nothing".to_owned(),
                 Found::Folder => "folder".to_owned(),
-                Found::File { mut file, bytes, content_type } => {
+                Found::File { mut file, metadata, content_type } => {
                     let mut text = String::new();
                     file.read_to_string(&mut text).unwrap();
-                    assert_eq!(bytes, text.len() as u64);
+                    assert_eq!(metadata.len(), text.len() as u64);
                     format!("{text} {content_type}")
                 }
             }

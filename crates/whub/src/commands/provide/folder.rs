@@ -1,9 +1,18 @@
-//! `--files DIR` as a service: methods, redirects, and files as they are read.
+//! `--files DIR` as a service: methods, redirects, conditions, ranges, and files as they are read.
+
+use std::{fs::File, time::SystemTime};
 
 use whub_client::{Reply, Request, ServiceError};
 
-use super::files::{Files, Found};
-use crate::stream;
+use super::{
+    files::{Files, Found},
+    parts::Parts,
+    ranges::{self, Ranges, Span},
+    validator::{Validator, Verdict},
+};
+
+/// Methods that are answered.
+const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// Answers calls with the files of a folder.
 #[derive(Clone, Debug)]
@@ -19,7 +28,8 @@ impl Folder {
         let head_only = match request.method() {
             "GET" | "" => false,
             "HEAD" => true,
-            _ => return Ok(Reply::status(405).header("allow", "GET, HEAD")),
+            "OPTIONS" => return Ok(Reply::status(204).header("allow", METHODS)),
+            _ => return Ok(Reply::status(405).header("allow", METHODS)),
         };
         let rest = request.rest().unwrap_or_default();
         if rest.is_empty() && !request.path().ends_with('/') {
@@ -28,21 +38,79 @@ impl Folder {
         let found = tokio::task::spawn_blocking(move || self.0.find(&rest)).await;
         match found.map_err(|_| ServiceError::internal("the files cannot be read"))? {
             Found::Nothing => Err(ServiceError::not_found(format!("there is no file at {}", request.path()))),
-            Found::Folder => {
-                Ok(Reply::status(308).header("location", with_slash(request.path(), request.query())))
-            }
-            Found::File { file, bytes, content_type } => {
-                let reply = if head_only {
-                    Reply::status(200)
-                } else {
-                    Reply::stream(stream::read(tokio::fs::File::from_std(file)))
-                };
-                let reply =
-                    reply.header("content-type", content_type).header("content-length", bytes.to_string());
-                // Browsers shall not guess another type than the one that was said.
-                Ok(reply.header("x-content-type-options", "nosniff"))
+            Found::Folder => Ok(redirect(&request)),
+            Found::File { file, metadata, content_type } => {
+                let validator = Validator::of(&metadata, SystemTime::now());
+                Ok(Version { file, total: metadata.len(), content_type, validator }
+                    .answer(&request, head_only))
             }
         }
+    }
+}
+
+/// A file as it was when it was opened.
+struct Version {
+    file: File,
+    total: u64,
+    content_type: &'static str,
+    validator: Validator,
+}
+
+impl Version {
+    fn answer(self, request: &Request, head_only: bool) -> Reply {
+        match self.validator.judge(request.headers()) {
+            Verdict::Go => {}
+            Verdict::NotModified => return self.mark(Reply::status(304)),
+            Verdict::Failed => return Reply::status(412),
+        }
+        if head_only {
+            return self.describe(Reply::status(200), self.content_type, self.total);
+        }
+        // Only GET has ranges (RFC 9110, section 14.2).
+        let said = request.headers().get("range").filter(|_| self.validator.is_same_range(request.headers()));
+        match ranges::parse(said, self.total) {
+            Ranges::Whole => self.whole(),
+            Ranges::Outside => {
+                self.mark(Reply::status(416)).header("content-range", format!("bytes */{}", self.total))
+            }
+            Ranges::Parts(spans) => self.partial(&spans),
+        }
+    }
+
+    fn whole(self) -> Reply {
+        let reply = self.describe(Reply::status(200), self.content_type, self.total);
+        // A length of zero needs no reading.
+        if self.total == 0 {
+            reply
+        } else {
+            reply.with_stream(Parts::one(Span { begin: 0, bytes: self.total }).read(self.file))
+        }
+    }
+
+    fn partial(self, spans: &[Span]) -> Reply {
+        let reply = Reply::status(206);
+        if let [span] = spans {
+            let reply = self.describe(reply, self.content_type, span.bytes);
+            let reply = reply.header("content-range", span.content_range(self.total));
+            return reply.with_stream(Parts::one(*span).read(self.file));
+        }
+        let (parts, content_type) = Parts::several(spans, self.total, self.content_type);
+        self.describe(reply, &content_type, parts.bytes()).with_stream(parts.read(self.file))
+    }
+
+    /// What belongs to every answer that has a body, or would have one.
+    fn describe(&self, reply: Reply, content_type: &str, bytes: u64) -> Reply {
+        let reply = reply.header("content-type", content_type).header("content-length", bytes.to_string());
+        // Browsers shall not guess another type than the one that was said.
+        self.mark(reply).header("x-content-type-options", "nosniff")
+    }
+
+    /// What tells this version from others. Caches ask each time, which the tag makes cheap: a file changes without
+    /// notice.
+    fn mark(&self, reply: Reply) -> Reply {
+        let reply = reply.header("etag", self.validator.tag.clone());
+        let reply = reply.header("last-modified", self.validator.last_modified());
+        reply.header("accept-ranges", "bytes").header("cache-control", "no-cache")
     }
 }
 
