@@ -26,7 +26,7 @@ pub use channel::Channel;
 pub use endpoint_name::EndpointName;
 pub use filter::Filter;
 pub use pair_id::PairId;
-pub use path::{RESERVED_ROOTS, ServicePath};
+pub use path::{RESERVED_ROOTS, SERVICE_ROOTS, ServicePath};
 pub use pattern::{Captures, Pattern};
 pub use trie::{Shape, Trie};
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{NameError, PATH_BYTES_MAX, PATH_SEGMENTS_MAX, escape, text};
 
-/// First segments that no provider may register and no call reaches: the hub itself serves them, now or later.
+/// First segments that no provider may register: the hub itself serves them, now or later.
 pub const RESERVED_ROOTS: [&str; 15] = [
     "v1",
     "ws",
@@ -23,10 +23,14 @@ pub const RESERVED_ROOTS: [&str; 15] = [
     "status",
 ];
 
+/// Those of [`RESERVED_ROOTS`] under which the hub's own services live: they are called like any other, but only the
+/// hub's own modules provide them.
+pub const SERVICE_ROOTS: [&str; 5] = ["auth", "clients", "message", "services", "status"];
+
 /// The raw path of a call: begins with `/`, keeps its escapes, has no query and no fragment.
 ///
 /// It is split first; then each segment is decoded by itself, so that `%2F` stays inside its segment. Empty segments
-/// are allowed. Dot segments, bad escapes, control characters, and the hub's own roots are errors.
+/// are allowed. Dot segments, bad escapes, control characters, and roots of the hub that are no services are errors.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServicePath<'a> {
     text: Cow<'a, str>,
@@ -46,10 +50,17 @@ impl<'a> ServicePath<'a> {
             check_segment(&escape::decode(segment)?)?;
         }
         let path = Self { text };
-        if is_own(&path.segments().next().unwrap_or_default()) {
+        let first = path.segments().next().unwrap_or_default();
+        if is_own(&first) && !is_service_root(&first) {
             return Err(NameError::NoService);
         }
+        drop(first);
         Ok(path)
+    }
+
+    /// Whether the path lies under one of [`SERVICE_ROOTS`], where only the hub itself provides.
+    pub fn is_own(&self) -> bool {
+        self.segments().next().is_some_and(|first| is_service_root(&first))
     }
 
     /// The decoded segments. A trailing slash gives a last, empty one.
@@ -68,6 +79,11 @@ impl<'a> ServicePath<'a> {
 /// which no pattern but a lone `*rest` could match.
 pub(super) fn is_own(first: &str) -> bool {
     first.is_empty() || first == ".well-known" || RESERVED_ROOTS.contains(&first)
+}
+
+/// Whether the hub's own services live under this decoded segment.
+pub(super) fn is_service_root(first: &str) -> bool {
+    SERVICE_ROOTS.contains(&first)
 }
 
 pub(super) fn check_segment(decoded: &str) -> Result<(), NameError> {
@@ -121,6 +137,13 @@ mod tests {
         ] {
             assert_eq!(ServicePath::parse(raw), Err(error), "{raw}");
         }
+    }
+
+    #[test]
+    fn the_hubs_own_services_are_called_by_paths_too() {
+        assert!(ServicePath::parse("/status").unwrap().is_own());
+        assert!(ServicePath::parse("/%73tatus/info").unwrap().is_own());
+        assert!(!ServicePath::parse("/statuses").unwrap().is_own());
     }
 
     #[test]

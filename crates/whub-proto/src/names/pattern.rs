@@ -40,12 +40,26 @@ impl Pattern {
     /// Parses a pattern. Text without the leading `/` gets it; one trailing slash is dropped; literals are brought
     /// into one spelling. `*` alone is a remainder without a name.
     pub fn parse(input: &str) -> Result<Self, NameError> {
+        Self::parse_unless(input, path::is_own)
+    }
+
+    /// The same for the hub's own modules, which may provide under [`SERVICE_ROOTS`](super::SERVICE_ROOTS) too.
+    pub fn parse_own(input: &str) -> Result<Self, NameError> {
+        Self::parse_unless(input, |first| path::is_own(first) && !path::is_service_root(first))
+    }
+
+    fn parse_unless(input: &str, is_reserved: fn(&str) -> bool) -> Result<Self, NameError> {
         text::check(input, NAME_BYTES_MAX, NAME_SEGMENTS_MAX + 2)?;
         let input = input.strip_prefix('/').unwrap_or(input);
         let input = input.strip_suffix('/').unwrap_or(input);
         let segments = input.split('/').map(parse_segment).collect::<Result<Vec<_>, _>>()?;
-        check_segments(&segments)?;
+        check_segments(&segments, is_reserved)?;
         Ok(Self { text: canonical(&segments).into(), segments: segments.into() })
+    }
+
+    /// Whether it was made by [`Self::parse_own`] for paths where only the hub itself provides.
+    pub fn is_own(&self) -> bool {
+        matches!(&*self.segments, [Segment::Literal(first), ..] if path::is_service_root(first))
     }
 
     /// Whether the path belongs to the pattern.
@@ -143,12 +157,12 @@ fn is_identifier(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
-fn check_segments(segments: &[Segment]) -> Result<(), NameError> {
+fn check_segments(segments: &[Segment], is_reserved: fn(&str) -> bool) -> Result<(), NameError> {
     if segments.len() > NAME_SEGMENTS_MAX {
         return Err(NameError::TooDeep { max: NAME_SEGMENTS_MAX });
     }
     if let [Segment::Literal(first), rest @ ..] = segments
-        && path::is_own(first)
+        && is_reserved(first)
     {
         // `/` itself and the hub's roots are reserved; `//x` is only a slip.
         return Err(if first.is_empty() && !rest.is_empty() {
