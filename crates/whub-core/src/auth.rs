@@ -41,6 +41,14 @@ impl Authenticator for StaticTokens {
             None => self.nameless(),
         }
     }
+
+    fn grants(&self, user: Option<&str>) -> Arc<Grants> {
+        let found = match user {
+            Some(user) => self.tokens.iter().find(|token| &*token.name == user).map(|token| &token.grants),
+            None => self.anonymous.as_ref(),
+        };
+        found.cloned().unwrap_or_default()
+    }
 }
 
 impl StaticTokens {
@@ -98,6 +106,14 @@ mod tests {
         let open = StaticTokens { tokens: Vec::new(), anonymous: Some(Grants::all().into()) };
         assert!(open.authenticate(None).unwrap().user.is_none());
         assert!(open.authenticate(Some("anything")).is_err());
+    }
+
+    #[test]
+    fn what_somebody_may_do_is_known_by_the_name_alone() {
+        let tokens = tokens();
+        assert_eq!(*tokens.grants(Some("ops")), Grants::all());
+        assert_eq!(*tokens.grants(Some("nobody")), Grants::none());
+        assert_eq!(*tokens.grants(None), Grants::none());
     }
 
     #[test]

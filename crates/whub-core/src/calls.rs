@@ -73,7 +73,7 @@ impl Hub {
     /// What a step of the chain refuses, `NotFound` when nobody provides the path, `Unavailable` when every provider
     /// is full.
     pub fn place_call(&self, now: Now, caller: Caller<'_>, order: &Order<'_>) -> Result<Placed, Fault> {
-        let service = self.services.find(order.path);
+        let service = self.services_for(order.path).find(order.path);
         let service = service.as_deref();
         match self.chain.for_call(!order.request.headers.is_empty()) {
             None => self.hand_over(now, caller, order, service),
@@ -90,7 +90,7 @@ impl Hub {
         let Some((chain, number)) = self.chain.for_call(!order.request.headers.is_empty()) else {
             return fault;
         };
-        let service = self.services.find(order.path);
+        let service = self.services_for(order.path).find(order.path);
         let mut asked = Asked::new(number, caller, order, service.as_deref());
         let fault = chain.before(now, &mut asked).err().unwrap_or(fault);
         chain.turned_away(now, &asked, &fault);

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use whub_proto::names::ServicePath;
+
 use crate::channels::Channels;
 use crate::counters::Counters;
 use crate::mailbox::SessionId;
@@ -19,6 +21,8 @@ pub struct Hub {
     pub agent: Box<str>,
     /// Who provides what.
     pub services: Services,
+    /// What the hub's own modules provide under the roots that nobody else may: no `*rest` of a provider reaches in.
+    pub own_services: Services,
     /// Who subscribed to what.
     pub channels: Channels,
     /// Who waits for a partner.
@@ -88,6 +92,7 @@ impl Hub {
             node: node.into(),
             agent: agent.into(),
             services: Services::default(),
+            own_services: Services::default(),
             channels: Channels::default(),
             pairs: Pairs::default(),
             chain: ChainSlot::default(),
@@ -95,6 +100,12 @@ impl Hub {
             limits,
             next_session: AtomicU64::new(1),
         }
+    }
+
+    /// The table that a path is looked up in.
+    #[must_use]
+    pub fn services_for(&self, path: &ServicePath<'_>) -> &Services {
+        if path.is_own() { &self.own_services } else { &self.services }
     }
 
     /// A name for a new session.
