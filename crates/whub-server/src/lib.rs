@@ -6,8 +6,15 @@ mod connection;
 mod framing;
 mod gaps;
 mod http;
+mod local;
 mod mailbox;
+mod modules;
 mod node;
+mod report;
 mod server;
 
-pub use server::{Handle, Server, StartError};
+pub use local::{LocalAnswer, LocalBody, LocalCaller, LocalRequest, LocalService, LocalWriter};
+pub use modules::{
+    ConnectionManager, DependencyError, Module, ModuleError, ServiceManager, Setup, StatusModule,
+};
+pub use server::{Handle, Server, ServerBuilder, StartError};

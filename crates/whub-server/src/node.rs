@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use whub_core::{
-    Authenticator, Fault, Hub, Identity, Letter, Post, SessionId, SessionLimits, StaticTokens, Token,
+    Authenticator, Fault, Grants, Hub, Identity, Letter, Post, SessionId, SessionLimits, StaticTokens, Token,
 };
 use whub_transport::{DirectWriter, TransportCounters};
 
@@ -39,6 +39,8 @@ pub(crate) struct Node {
     /// Makes client names unlike those of other runs of this node.
     run: u64,
     clients: AtomicU64,
+    /// `host:port` of each listener, once bound.
+    addresses: OnceLock<Vec<String>>,
 }
 
 impl Node {
@@ -68,6 +70,7 @@ impl Node {
             // Without randomness names repeat after a restart; nothing rests on them but the reader of a log.
             run: getrandom::u64().unwrap_or_default(),
             clients: AtomicU64::new(1),
+            addresses: OnceLock::new(),
         }
     }
 
@@ -116,13 +119,32 @@ impl Node {
         self.tell_all(|| Letter::Recheck);
     }
 
+    /// The listeners are bound.
+    pub(crate) fn listens(&self, addresses: Vec<String>) {
+        // A node is bound once.
+        let _ = self.addresses.set(addresses);
+    }
+
+    /// `host:port` of each listener.
+    pub(crate) fn addresses(&self) -> &[String] {
+        self.addresses.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// What a user may do now, `None` being anonymous.
+    pub(crate) fn grants(&self, user: Option<&str>) -> Arc<Grants> {
+        self.authenticator().grants(user)
+    }
+
     /// Who holds this token.
     ///
     /// # Errors
     /// `Unauthorized`.
     pub(crate) fn authenticate(&self, token: Option<&str>) -> Result<Identity, Fault> {
-        let authenticator = Arc::clone(&self.authenticator.read().unwrap_or_else(PoisonError::into_inner));
-        authenticator.authenticate(token)
+        self.authenticator().authenticate(token)
+    }
+
+    fn authenticator(&self) -> Arc<dyn Authenticator> {
+        Arc::clone(&self.authenticator.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A name for a new client, such as `c-8f3a02d1-17`.

@@ -15,6 +15,7 @@ use whub_transport::{
 use crate::config::Config;
 use crate::connection::{self, Dialect};
 use crate::http;
+use crate::modules::{self, DynModule, Module, ModuleError, Modules, Registry};
 use crate::node::Node;
 
 /// A node that listens but has not begun to accept.
@@ -23,6 +24,16 @@ pub struct Server {
     node: Arc<Node>,
     door: Door,
     listeners: Vec<Listener>,
+    modules: Modules,
+}
+
+/// A node that is being put together.
+#[derive(Debug)]
+#[must_use = "a node is made by `build`"]
+pub struct ServerBuilder {
+    config: Config,
+    name: String,
+    modules: Vec<Box<dyn DynModule>>,
 }
 
 /// A handle on a node, running or not.
@@ -41,35 +52,33 @@ pub enum StartError {
     /// The folder for the node's files could not be made.
     #[error("data folder: {0}")]
     Data(#[source] io::Error),
+    /// A module could not be initialised or started, or what it provides is in use.
+    #[error("module `{module}`: {error}")]
+    Module {
+        /// Its name.
+        module: &'static str,
+        /// What went wrong.
+        #[source]
+        error: ModuleError,
+    },
 }
 
 /// How often certificate files are looked at.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(5);
 
 impl Server {
-    /// Binds every listener of the configuration.
+    /// A node with the modules that every node has and no others.
     ///
     /// # Errors
-    /// When one of them cannot be had, or the certificate is no good.
+    /// When a listener cannot be had, or the certificate is no good.
     pub async fn bind(config: Config, node_name: &str) -> Result<Self, StartError> {
-        let counters = Arc::new(TransportCounters::default());
-        let limits = AdmissionLimits {
-            young_connections: config.limits.young_connections,
-            connections_per_address: config.limits.connections_per_address.unwrap_or(0),
-        };
-        let door = Door {
-            tls: tls(&config)?,
-            proxies: Arc::new(config.proxy_protocol.from.clone()),
-            step_within: config.limits.first_request,
-            admission: Admission::new(limits, Arc::clone(&counters)),
-            counters: Arc::clone(&counters),
-        };
-        let mut listeners = Vec::with_capacity(config.listen.len());
-        for address in &config.listen {
-            listeners.push(Listener::bind(address, Arc::clone(&counters)).await?);
-        }
-        let node = Arc::new(Node::new(config, node_name, counters));
-        Ok(Self { node, door, listeners })
+        Self::builder(config).name(node_name).build().await
+    }
+
+    /// Begins a node that is to have modules of the embedding program's. Its name is the configuration's, or `whub`.
+    pub fn builder(config: Config) -> ServerBuilder {
+        let name = config.node.name.clone().unwrap_or_else(|| "whub".to_owned());
+        ServerBuilder { config, name, modules: modules::builtin() }
     }
 
     /// Where clients reach the node, one URL per listener, such as `ws://127.0.0.1:41233`.
@@ -103,11 +112,59 @@ impl Server {
         }
         shutdown.await;
         accepting.shutdown().await;
-        drain(&self.node).await;
+        tokio::join!(drain(&self.node), self.modules.drain(self.node.config().limits.drain));
+        self.modules.stop().await;
+    }
+}
+
+impl ServerBuilder {
+    /// What clients see as the node's name.
+    pub fn name(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    /// Adds a module. There is one of each type; the order does not matter.
+    pub fn module(mut self, module: impl Module) -> Self {
+        self.modules.push(modules::boxed(module));
+        self
+    }
+
+    /// Binds every listener of the configuration and starts the modules. Nothing is accepted before
+    /// [`Server::run`]; a server that is dropped instead does not stop its modules.
+    ///
+    /// # Errors
+    /// When a listener cannot be had, the certificate is no good, or a module cannot start.
+    pub async fn build(self) -> Result<Server, StartError> {
+        let Self { config, name, modules } = self;
+        let counters = Arc::new(TransportCounters::default());
+        let limits = AdmissionLimits {
+            young_connections: config.limits.young_connections,
+            connections_per_address: config.limits.connections_per_address.unwrap_or(0),
+        };
+        let door = Door {
+            tls: tls(&config)?,
+            proxies: Arc::new(config.proxy_protocol.from.clone()),
+            step_within: config.limits.first_request,
+            admission: Admission::new(limits, Arc::clone(&counters)),
+            counters: Arc::clone(&counters),
+        };
+        let mut listeners = Vec::with_capacity(config.listen.len());
+        for address in &config.listen {
+            listeners.push(Listener::bind(address, Arc::clone(&counters)).await?);
+        }
+        let node = Arc::new(Node::new(config, &name, counters));
+        node.listens(listeners.iter().map(|listener| listener.local_addr().to_string()).collect());
+        let registry = Registry::new(modules, Handle(Arc::clone(&node), door.tls.clone()))?;
+        let modules = Modules::start(registry, Arc::clone(&node.hub)).await?;
+        Ok(Server { node, door, listeners, modules })
     }
 }
 
 impl Handle {
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.0
+    }
+
     /// The node's tables and counters.
     #[must_use]
     pub fn hub(&self) -> &Arc<Hub> {

@@ -6,7 +6,7 @@ use whub_proto::names::{Filter, NameError, Pattern};
 use whub_transport::{ListenAddress, Network};
 
 use super::{
-    Grant, LogFormat, Secret, SlowPolicy,
+    Audience, Grant, LogFormat, Secret, SlowPolicy,
     secret::REDACTED,
     units::{parse_bytes, parse_duration, show_bytes, show_duration},
     value::Value,
@@ -36,6 +36,7 @@ pub(crate) enum Field<T> {
     Services(At<T, Vec<Pattern>>),
     Filters(At<T, Vec<Filter>>),
     Slow(At<T, SlowPolicy>),
+    Audience(At<T, Audience>),
     Format(At<T, LogFormat>),
     Levels(At<T, String>),
     Access(At<T, Option<Grant>>),
@@ -72,6 +73,7 @@ impl<T> Field<T> {
             Self::Services(at) => *at(target) = each(value, |text| named(&text, Pattern::parse))?,
             Self::Filters(at) => *at(target) = each(value, |text| named(&text, Filter::parse))?,
             Self::Slow(at) => *at(target) = choice(value, &SLOW)?,
+            Self::Audience(at) => *at(target) = choice(value, &AUDIENCES)?,
             Self::Format(at) => *at(target) = choice(value, &FORMATS)?,
             Self::Levels(at) => *at(target) = levels(value)?,
             Self::Access(at) => {
@@ -97,6 +99,7 @@ impl<T> Field<T> {
             Self::Services(at) => *at(to) = at(from).clone(),
             Self::Filters(at) => *at(to) = at(from).clone(),
             Self::Slow(at) => *at(to) = *at(from),
+            Self::Audience(at) => *at(to) = *at(from),
             Self::Format(at) => *at(to) = *at(from),
             Self::Levels(at) => *at(to) = at(from).clone(),
             Self::Access(at) => *at(to) = at(from).clone(),
@@ -125,6 +128,7 @@ impl<T> Field<T> {
             Self::Services(at) => Value::texts(at(target)),
             Self::Filters(at) => Value::texts(at(target)),
             Self::Slow(at) => chosen(*at(target), &SLOW),
+            Self::Audience(at) => chosen(*at(target), &AUDIENCES),
             Self::Format(at) => chosen(*at(target), &FORMATS),
             Self::Levels(at) => Value::Text(at(target).clone()),
             Self::Access(at) => access(at(target).as_ref()),
@@ -149,6 +153,7 @@ impl<T> Field<T> {
             Self::Services(_) => "list of service patterns",
             Self::Filters(_) => "list of filters",
             Self::Slow(_) => "`\"drop\"`, `\"conflate\"` or `\"close\"`",
+            Self::Audience(_) => "`\"anyone\"`, `\"token\"`, `\"admin\"` or `\"off\"`",
             Self::Format(_) => "`\"console\"` or `\"json\"`",
             Self::Levels(_) => "level, or levels by target",
             Self::Access(_) => "`\"all\"`, `\"none\"` or a table",
@@ -166,13 +171,19 @@ impl<T> Field<T> {
             }
             Self::Secret(_) | Self::Listen(_) | Self::Networks(_) | Self::Origins(_) | Self::Hosts(_) => None,
             Self::Services(_) | Self::Filters(_) | Self::Slow(_) | Self::Format(_) | Self::Levels(_) => None,
-            Self::Access(_) => None,
+            Self::Access(_) | Self::Audience(_) => None,
         }
     }
 }
 
 const SLOW: [(&str, SlowPolicy); 3] =
     [("drop", SlowPolicy::Drop), ("conflate", SlowPolicy::Conflate), ("close", SlowPolicy::Close)];
+const AUDIENCES: [(&str, Audience); 4] = [
+    ("anyone", Audience::Anyone),
+    ("token", Audience::Token),
+    ("admin", Audience::Admin),
+    ("off", Audience::Nobody),
+];
 const FORMATS: [(&str, LogFormat); 2] = [("console", LogFormat::Console), ("json", LogFormat::Json)];
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use whub_transport::Networks;
 
 use super::{
-    Auth, Channels, Config, Data, Debugging, Grant, Http, Limits, Log, LogFormat, Node, Problems,
-    ProxyProtocol, SlowPolicy, Tls, WebSocket, check, field::Field, load::Sources, tokens::TokenEntry,
-    value::Value,
+    Audience, Auth, Builtin, Channels, Config, Data, Debugging, Grant, Http, Limits, Log, LogFormat, Node,
+    Problems, ProxyProtocol, SlowPolicy, Tls, WebSocket, check, field::Field, load::Sources,
+    tokens::TokenEntry, value::Value,
 };
 
 /// One key of `T`.
@@ -237,6 +237,37 @@ pub(crate) static KEYS: &[Key<Config>] = &[
          subscriber; `conflate` does the same but keeps the latest message of each channel; `close` ends it with \
          `SlowConsumer`.",
     ),
+    reloadable(key(
+        "builtin.status",
+        Field::Audience(|c| &mut c.builtin.status),
+        "anyone",
+        "Who may call `/status`. `anyone` is everybody whom the hub lets in, `off` nobody. What anonymous peers may do on \
+         a hub without tokens is everything.",
+    )),
+    reloadable(key(
+        "builtin.services",
+        Field::Audience(|c| &mut c.builtin.services),
+        "anyone",
+        "Who may call `/services`. Each sees the services that it may call.",
+    )),
+    reloadable(key(
+        "builtin.clients",
+        Field::Audience(|c| &mut c.builtin.clients),
+        "admin",
+        "Who may list clients and see their details at `/clients`. Everybody sees its own.",
+    )),
+    reloadable(key(
+        "builtin.kick",
+        Field::Audience(|c| &mut c.builtin.kick),
+        "admin",
+        "Who may end the sessions of clients, `DELETE /clients`.",
+    )),
+    reloadable(key(
+        "builtin.message",
+        Field::Audience(|c| &mut c.builtin.message),
+        "anyone",
+        "Who may call `/message`. To whom a peer may then send, its grant `message` says.",
+    )),
     key(
         "debug.echo",
         Field::Flag(|c| &mut c.debug.echo),
@@ -366,6 +397,13 @@ fn blank() -> Config {
         },
         websocket: WebSocket { deflate: false },
         channels: Channels { slow: SlowPolicy::Drop },
+        builtin: Builtin {
+            status: Audience::Nobody,
+            services: Audience::Nobody,
+            clients: Audience::Nobody,
+            kick: Audience::Nobody,
+            message: Audience::Nobody,
+        },
         debug: Debugging { echo: false },
         log: Log { format: LogFormat::Console, level: String::new() },
     }

@@ -33,6 +33,8 @@ pub struct Config {
     pub websocket: WebSocket,
     /// Options of channels.
     pub channels: Channels,
+    /// Who may call the hub's own services.
+    pub builtin: Builtin,
     /// Aids for development.
     pub debug: Debugging,
     /// Logging.
@@ -183,6 +185,34 @@ pub enum SlowPolicy {
     Conflate,
     /// The subscriber is closed with `SlowConsumer`.
     Close,
+}
+
+/// Section `builtin`: who may call the hub's own services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Builtin {
+    /// `/status`.
+    pub status: Audience,
+    /// `/services`.
+    pub services: Audience,
+    /// The list and the details of others at `/clients`.
+    pub clients: Audience,
+    /// Ending other clients' sessions, `DELETE /clients`.
+    pub kick: Audience,
+    /// `/message`; what a token may send is its own affair.
+    pub message: Audience,
+}
+
+/// Who may call one of the hub's own services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody whom the hub lets in, anonymous or not.
+    Anyone,
+    /// Holders of a token, and anonymous peers that may administer.
+    Token,
+    /// Those that may administer.
+    Admin,
+    /// Nobody: the service is switched off.
+    Nobody,
 }
 
 /// Section `debug`.

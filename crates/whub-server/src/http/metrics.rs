@@ -12,8 +12,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::http::body::HttpBody;
-use crate::http::status::queued;
 use crate::node::Node;
+use crate::report::queued;
 
 /// The metrics now.
 pub(super) fn show(node: &Node) -> Response<HttpBody> {

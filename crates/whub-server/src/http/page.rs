@@ -10,8 +10,8 @@ use hyper::header::{
 };
 
 use crate::http::body::HttpBody;
-use crate::http::status::queued;
 use crate::http::visit::Visit;
+use crate::report::queued;
 
 const STYLE: &str = include_str!("page.css");
 

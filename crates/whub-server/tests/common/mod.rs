@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use whub_core::{Hub, Packet};
 use whub_proto::{Body, Flags, Frame, Head, Hello, Kind, Origin, Register, Subscribe};
-use whub_server::{Handle, Server, config::Config};
+use whub_server::{Handle, Server, ServerBuilder, config::Config};
 use whub_transport::preface::PREFACE;
 
 /// Longer than anything here takes on a busy machine.
@@ -33,9 +33,17 @@ impl Node {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::built(change, |builder| builder).await
+    }
+
+    /// A node with more modules than every node has.
+    pub(crate) async fn built(
+        change: impl FnOnce(&mut Config),
+        build: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
         let mut config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
         change(&mut config);
-        let server = Server::bind(config, "test").await.unwrap();
+        let server = build(Server::builder(config).name("test")).build().await.unwrap();
         let (url, handle) = (server.urls().remove(0), server.handle());
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(server.run(async move { drop(stopped.await) }));

@@ -1,0 +1,132 @@
+//! One call of a local service, from its letter to its outcome.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use whub_core::{Call, CallKey, Fault, Letter, Packet};
+use whub_proto::{Code, Kind};
+
+use crate::local::answer::{AnswerBody, LocalAnswer, LocalWriter};
+use crate::local::body::LocalBody;
+use crate::local::call::CallState;
+use crate::local::mailbox::Shared;
+use crate::local::request::LocalRequest;
+
+/// Answers a call. The future may be dropped at any time: then whoever did so has settled the outcome, or, if the
+/// handler panicked, the debt's end does.
+pub(super) fn run(
+    shared: Arc<Shared>,
+    state: Arc<CallState>,
+    call: Call,
+    key: CallKey,
+) -> impl Future<Output = ()> + Send {
+    let debt = Debt { shared, state, key };
+    async move {
+        let Call { request, ended, seat, .. } = call;
+        let body = LocalBody::new(Arc::clone(&debt.state), request.payload(), ended);
+        tokio::select! {
+            biased;
+            // First, so that a call that came too late is not begun.
+            () = debt.state.expired() => debt.expire(),
+            () = answer(&debt, &request, body) => {}
+        }
+        drop(seat);
+    }
+}
+
+async fn answer(debt: &Debt, request: &Packet, body: LocalBody) {
+    let shared = &debt.shared;
+    // Waits for its turn within the deadline. The gate is never closed.
+    let _turn = shared.gate.acquire().await;
+    let answer = match LocalRequest::new(request, &shared.pattern, body) {
+        Ok(request) => shared.handler.answer(request).await,
+        Err(fault) => fault.into(),
+    };
+    debt.state.begin();
+    let LocalAnswer { head, body } = answer;
+    match (head, body) {
+        (Err(fault), _) => debt.answer(fault.packet()),
+        (Ok(head), AnswerBody::Whole(bytes)) if bytes.len() <= WHOLE_BYTES => {
+            debt.answer(head.packet(&bytes, true));
+        }
+        (Ok(head), AnswerBody::Whole(bytes)) => {
+            debt.begin(head.packet(&[], false));
+            write_all(debt.writer(), bytes).await;
+            debt.finish();
+        }
+        (Ok(head), AnswerBody::Stream(write)) => {
+            debt.begin(head.packet(&[], false));
+            write(debt.writer()).await;
+            debt.finish();
+        }
+    }
+}
+
+async fn write_all(mut writer: LocalWriter, bytes: Bytes) {
+    writer.write(&bytes).await;
+    writer.finish();
+}
+
+/// A body that is no longer than this travels in the frame of its answer, bytes.
+const WHOLE_BYTES: usize = 64 * 1024;
+
+/// The outcome that a call is owed.
+struct Debt {
+    shared: Arc<Shared>,
+    state: Arc<CallState>,
+    key: CallKey,
+}
+
+impl Debt {
+    fn writer(&self) -> LocalWriter {
+        LocalWriter { call: Arc::clone(&self.state) }
+    }
+
+    /// The whole answer.
+    fn answer(&self, packet: Packet) {
+        if self.state.settle() {
+            self.shared.hub.counters.calls_answered.one();
+            self.post(Letter::Answer { id: self.state.id, packet, last: true });
+        }
+    }
+
+    /// The head of an answer whose body follows.
+    fn begin(&self, packet: Packet) {
+        debug_assert_eq!(packet.head(0).kind, Kind::Response);
+        self.post(Letter::Answer { id: self.state.id, packet, last: false });
+    }
+
+    /// The body was written. A writer that was not finished leaves the call to the end of the debt.
+    fn finish(&self) {
+        if self.state.is_settled() {
+            self.shared.hub.counters.calls_answered.one();
+        }
+    }
+
+    fn expire(&self) {
+        if self.state.settle() {
+            self.shared.hub.counters.calls_deadline.one();
+            let reason = "the service did not answer in time; allow it longer, or ask why it is slow";
+            let fault = Fault::fatal(Code::DeadlineExceeded, "call.deadline", reason);
+            self.post(Letter::Failed { id: self.state.id, fault });
+        }
+    }
+
+    fn post(&self, letter: Letter) {
+        // A caller that is gone needs no outcome.
+        let _ = self.state.caller.post(letter);
+    }
+}
+
+impl Drop for Debt {
+    fn drop(&mut self) {
+        if self.state.settle() {
+            self.shared.hub.counters.calls_provider_lost.one();
+            let reason =
+                "the service broke off before its answer was whole; the call may have been carried out";
+            let fault = Fault::fatal(Code::Internal, "service.broken_off", reason);
+            self.post(Letter::Failed { id: self.state.id, fault });
+        }
+        self.shared.forget(self.key);
+    }
+}

@@ -1,0 +1,123 @@
+//! The life of a node's modules: started in order, drained together, stopped in reverse.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use whub_core::{Fault, Hub, Mailbox, Post as _};
+use whub_proto::names::Pattern;
+
+use crate::local::LocalMailbox;
+use crate::modules::Registry;
+use crate::modules::registry::{DynModule, Initialised};
+use crate::modules::setup::Provided;
+use crate::server::StartError;
+
+/// How long one module may take to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// The modules of a node that has started.
+pub(crate) struct Modules {
+    hub: Arc<Hub>,
+    /// In the order in which they started.
+    modules: Vec<Arc<dyn DynModule>>,
+    services: Vec<(Pattern, Arc<LocalMailbox>)>,
+}
+
+impl Modules {
+    /// Initialises and starts modules, then puts in force what they provide.
+    pub(crate) async fn start(registry: Registry, hub: Arc<Hub>) -> Result<Self, StartError> {
+        let Initialised { modules, provided } = registry.init()?;
+        let mut started = Self { hub, modules: Vec::with_capacity(modules.len()), services: Vec::new() };
+        for module in modules {
+            if let Err(error) = module.start().await {
+                let name = module.name();
+                started.stop().await;
+                return Err(StartError::Module { module: name, error });
+            }
+            started.modules.push(module);
+        }
+        if let Err(error) = started.provide(provided) {
+            started.leave();
+            started.stop().await;
+            return Err(error);
+        }
+        Ok(started)
+    }
+
+    fn provide(&mut self, provided: Vec<Provided>) -> Result<(), StartError> {
+        for Provided { module, service } in provided {
+            let mailbox = Arc::new(LocalMailbox::new(&self.hub, &service));
+            let table = if service.pattern.is_own() { &self.hub.own_services } else { &self.hub.services };
+            table
+                .register(&service.pattern, Mailbox::new(mailbox.clone()), 0)
+                .map_err(|fault| StartError::Module { module, error: fault.into() })?;
+            self.services.push((service.pattern, mailbox));
+        }
+        Ok(())
+    }
+
+    /// No new calls; those under way are finished within `grace`, and each module does what it has to.
+    pub(crate) async fn drain(&self, grace: Duration) {
+        self.leave();
+        let mut draining = JoinSet::new();
+        for (_, mailbox) in &self.services {
+            let mailbox = Arc::clone(mailbox);
+            draining.spawn(async move {
+                if tokio::time::timeout(grace, mailbox.idle()).await.is_err() {
+                    mailbox.close(&Fault::draining());
+                }
+            });
+        }
+        for module in &self.modules {
+            let module = Arc::clone(module);
+            draining.spawn(async move {
+                if tokio::time::timeout(grace, module.drain(grace)).await.is_err() {
+                    tracing::warn!(module = module.name(), "the module was not drained in time");
+                }
+            });
+        }
+        while let Some(drained) = draining.join_next().await {
+            report(drained);
+        }
+    }
+
+    /// Stops the modules, the last one first.
+    pub(crate) async fn stop(&self) {
+        for (_, mailbox) in &self.services {
+            mailbox.close(&Fault::draining());
+        }
+        for module in self.modules.iter().rev() {
+            let name = module.name();
+            let module = Arc::clone(module);
+            // A task of its own: one that panics does not keep the others from being stopped.
+            let stopping =
+                tokio::spawn(async move { tokio::time::timeout(STOP_WITHIN, module.stop()).await });
+            match stopping.await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => tracing::warn!(module = name, "the module did not stop in time"),
+                Err(error) => tracing::error!(module = name, "the module broke while it stopped: {error}"),
+            }
+        }
+    }
+
+    fn leave(&self) {
+        for (pattern, mailbox) in &self.services {
+            let table = if pattern.is_own() { &self.hub.own_services } else { &self.hub.services };
+            table.unregister(pattern, mailbox.session());
+        }
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!("a module broke while it was drained: {error}");
+    }
+}
+
+impl fmt::Debug for Modules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.modules.iter().map(|module| module.name())).finish()
+    }
+}
