@@ -1,5 +1,7 @@
 //! A call as the chain sees it before a provider is chosen.
 
+use std::sync::Arc;
+
 use whub_proto::Request;
 use whub_proto::names::ServicePath;
 
@@ -72,6 +74,12 @@ impl<'a> Asked<'a> {
     #[must_use]
     pub fn pattern(&self) -> Option<&'a str> {
         self.service.map(|service| service.pattern.as_str())
+    }
+
+    /// The headers that every provider of the service asked for although they are kept back by default.
+    #[must_use]
+    pub fn pass_headers(&self) -> Arc<[Box<str>]> {
+        Arc::default()
     }
 
     /// The length of the body, where it is known before all of it has come.

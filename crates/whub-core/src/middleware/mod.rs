@@ -16,18 +16,38 @@
 //! the [`Watch`](watch::Watch) stands before it. A chain that watches nothing makes none, and a call that no step is
 //! interested in costs one comparison.
 
+mod address;
 mod asked;
+mod authentication;
+mod block_list;
+mod bucket;
 mod chain;
 mod fields;
+mod headers;
+mod names;
+mod per_service;
+mod rate_limit;
 mod record;
+mod request_id;
+mod size_limit;
 mod watch;
 
 use std::fmt;
 
+pub use address::{Address, Network};
 pub use asked::{Asked, Door};
+pub use authentication::Authentication;
+pub use block_list::{BlockList, Blocking, Throttle};
+pub use bucket::{BUCKETS_MAX, Buckets, Rate};
 pub use chain::{Chain, ChainSlot, Clock};
 pub use fields::Fields;
+pub use headers::{HeaderRules, HeaderStep, is_hubs_own, is_kept_back};
+pub use names::{HeaderName, HeaderNameError, HeaderNames};
+pub use per_service::PerService;
+pub use rate_limit::{RateLimit, RateLimits, Rates};
 pub use record::{AnswerHead, CallRecord, Outcome};
+pub use request_id::{RequestId, is_sane};
+pub use size_limit::{SizeLimit, Sizes};
 pub(crate) use watch::Watch;
 
 use crate::fault::Fault;

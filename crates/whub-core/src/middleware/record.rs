@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use whub_proto::names::Pattern;
 use whub_proto::{Code, Flags, Format, Frame, Response};
 
 use crate::fault::Fault;
@@ -23,7 +24,7 @@ pub struct CallRecord {
     /// The raw path, without query.
     pub path: Box<str>,
     /// The pattern of the service; `None` when nobody provides the path.
-    pub service: Option<Box<str>>,
+    pub service: Option<Pattern>,
     /// The method; empty where the caller named none.
     pub method: Box<str>,
     /// The hub's name for the client.
@@ -43,7 +44,7 @@ impl CallRecord {
             began,
             door: asked.door,
             path: asked.path.as_str().into(),
-            service: asked.pattern().map(Into::into),
+            service: asked.service.map(|service| service.pattern.clone()),
             method: asked.request.method.into(),
             client: asked.caller.client.into(),
             user: asked.caller.user.into(),

@@ -47,9 +47,14 @@ impl World {
 
     /// A client that has not said Hello.
     pub(crate) fn stranger(&self) -> Client {
+        self.stranger_at("192.0.2.1:9")
+    }
+
+    /// The same at an address.
+    pub(crate) fn stranger_at(&self, address: &str) -> Client {
         let inbox = Arc::new(Inbox::new(self.hub.next_session()));
         let mailbox = Mailbox::new(Arc::clone(&inbox) as Arc<dyn Post>);
-        let peer = Peer { client: "c-1".into(), address: "192.0.2.1:9".into(), token: None };
+        let peer = Peer { client: "c-1".into(), address: address.into(), token: None };
         let session = ClientSession::new(Arc::clone(&self.hub), mailbox.clone(), peer, self.now.at);
         let identity = Identity { user: None, grants: Arc::new(Grants::all()) };
         Client {

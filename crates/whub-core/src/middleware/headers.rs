@@ -1,0 +1,186 @@
+//! `headers`: which headers of a request reach its provider, and which of an answer its caller.
+//!
+//! Four things decide about a request's header, in this order:
+//!
+//! 1. What concerns one connection alone, and what begins with `whub-`, is the hub's own and never passes.
+//! 2. `block` lists it: it does not pass.
+//! 3. `pass`, or the provider's registration, lists it: it passes.
+//! 4. It is a credential or internal ([`is_kept_back`]), or `allow` is not empty and does not list it: it does not
+//!    pass. Everything else does.
+
+use whub_proto::names::Pattern;
+
+use crate::fault::Fault;
+use crate::hub::Now;
+use crate::middleware::{AnswerHead, Asked, CallRecord, HeaderNames, Interest, Middleware, PerService};
+
+/// Rules for headers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderRules {
+    /// Request headers that never reach a provider.
+    pub request_block: HeaderNames,
+    /// If not empty, only these request headers reach a provider, and those that the hub itself sets.
+    pub request_allow: HeaderNames,
+    /// Request headers that reach providers although they are kept back by default.
+    pub request_pass: HeaderNames,
+    /// Response headers that never reach a caller.
+    pub response_block: HeaderNames,
+    /// If not empty, only these response headers reach a caller, and those that say what the body is.
+    pub response_keep: HeaderNames,
+}
+
+impl HeaderRules {
+    /// Whether a request's header reaches the provider. `wanted`: names that the provider asked for, `*` for any.
+    #[must_use]
+    pub fn passes(&self, name: &str, wanted: &[Box<str>]) -> bool {
+        decide(&[self], name, wanted)
+    }
+
+    fn sees_answers(&self) -> bool {
+        !self.response_block.is_empty() || !self.response_keep.is_empty()
+    }
+}
+
+/// The step.
+#[derive(Debug)]
+pub struct HeaderStep {
+    global: HeaderRules,
+    services: PerService<HeaderRules>,
+}
+
+impl HeaderStep {
+    /// Rules for all services, and further ones for some: what is blocked or passed adds up, `allow` and `keep` of a
+    /// service hold instead of the global ones.
+    #[must_use]
+    pub fn new(global: HeaderRules, services: PerService<HeaderRules>) -> Self {
+        Self { global, services }
+    }
+
+    /// Whether a header of a request to the service with this pattern reaches its provider.
+    #[must_use]
+    pub fn passes(&self, service: &Pattern, wanted: &[Box<str>], name: &str) -> bool {
+        match self.services.find(service) {
+            Some(own) => decide(&[own, &self.global], name, wanted),
+            None => decide(&[&self.global], name, wanted),
+        }
+    }
+}
+
+impl Middleware for HeaderStep {
+    fn name(&self) -> &'static str {
+        "headers"
+    }
+
+    fn interest(&self) -> Interest {
+        let answers = self.global.sees_answers() || self.services.iter().any(HeaderRules::sees_answers);
+        Interest { answers, ..Interest::REQUEST_HEADERS }
+    }
+
+    fn before(&self, _: Now, call: &mut Asked<'_>) -> Result<(), Fault> {
+        let Some(service) = call.service else { return Ok(()) };
+        let wanted = call.pass_headers();
+        match self.services.find(&service.pattern) {
+            Some(own) => call.headers.retain(|name, _| decide(&[own, &self.global], name, &wanted)),
+            None => call.headers.retain(|name, _| decide(&[&self.global], name, &wanted)),
+        }
+        Ok(())
+    }
+
+    fn answered(&self, _: Now, call: &CallRecord, answer: &mut AnswerHead<'_>) {
+        let own = call.service.as_ref().and_then(|service| self.services.find(service));
+        let rules = || own.into_iter().chain([&self.global]);
+        if !rules().any(HeaderRules::sees_answers) {
+            return;
+        }
+        let keep = rules().map(|rules| &rules.response_keep).find(|keep| !keep.is_empty());
+        answer.headers.retain(|name, _| {
+            let is_kept = keep.is_none_or(|keep| keep.contains(name) || describes_body(name));
+            is_kept && !rules().any(|rules| rules.response_block.contains(name))
+        });
+    }
+}
+
+/// `rules`: the service's before the global ones.
+fn decide(rules: &[&HeaderRules], name: &str, wanted: &[Box<str>]) -> bool {
+    if is_hubs_own(name) || rules.iter().any(|rules| rules.request_block.contains(name)) {
+        return false;
+    }
+    let is_wanted = || wanted.iter().any(|known| &**known == "*" || known.eq_ignore_ascii_case(name));
+    if rules.iter().any(|rules| rules.request_pass.contains(name)) || is_wanted() {
+        return true;
+    }
+    let allow = rules.iter().map(|rules| &rules.request_allow).find(|allow| !allow.is_empty());
+    !is_kept_back(name) && allow.is_none_or(|allow| allow.contains(name) || is_set_by_hub(name))
+}
+
+/// What a list of names holds that a match on text is quicker for.
+macro_rules! is_one_of {
+    ($name:expr, $($known:literal)|+) => {
+        $($name.eq_ignore_ascii_case($known))||+
+    };
+}
+
+/// Never passed on: what concerns one connection alone (RFC 9110 section 7.6.1, and what older software takes for
+/// it), and what is said between a client and the hub.
+#[must_use]
+pub fn is_hubs_own(name: &str) -> bool {
+    is_one_of!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "expect"
+    ) || name.as_bytes().get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"whub-"))
+}
+
+/// Kept back from providers unless a rule passes them: credentials, what the hub acts on itself, and what the seed
+/// system held back.
+#[must_use]
+pub fn is_kept_back(name: &str) -> bool {
+    is_one_of!(
+        name,
+        "authorization"
+            | "cookie"
+            | "r-token"
+            | "x-to"
+            | "x-from"
+            | "host"
+            | "user-agent"
+            | "accept"
+            | "accept-encoding"
+            | "content-length"
+            | "from"
+            | "to"
+            | "id"
+            | "whr"
+            | "x-timeout-ms"
+    )
+}
+
+/// What the hub says to providers about a call over HTTP: no list of allowed names has to name it.
+fn is_set_by_hub(name: &str) -> bool {
+    is_one_of!(
+        name,
+        "x-request-id"
+            | "traceparent"
+            | "tracestate"
+            | "forwarded"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-proto"
+            | "x-forwarded-port"
+            | "x-forwarded-prefix"
+    )
+}
+
+/// Without these a body could not be read.
+fn describes_body(name: &str) -> bool {
+    is_one_of!(name, "content-type" | "content-length" | "content-encoding" | "content-range")
+}
