@@ -44,6 +44,8 @@ mod credit;
 mod dial;
 mod error;
 mod event;
+#[cfg(feature = "expose")]
+mod expose;
 mod headers;
 mod keeper;
 mod key;
@@ -67,6 +69,8 @@ pub use client::Client;
 pub use connect::{Connect, connect};
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Events, State};
+#[cfg(feature = "expose")]
+pub use expose::{Expose, Exposure, Health};
 pub use headers::Headers;
 pub use message::Message;
 pub use pair::{Join, Pair, PairEvent, PairMessage, PairReceiver, PairSender};

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        bench::Bench, call::Call, completions::Completions, config::ConfigCommand, pair::Pair,
-        provide::Provide, publish::Publish, serve::Serve, status::Status, subscribe::Subscribe,
+        bench::Bench, call::Call, completions::Completions, config::ConfigCommand, expose::Expose,
+        pair::Pair, provide::Provide, publish::Publish, serve::Serve, status::Status, subscribe::Subscribe,
     },
     exit::Exit,
 };
@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Serve(Serve),
     Call(Call),
     Provide(Provide),
+    Expose(Expose),
     Publish(Publish),
     Subscribe(Subscribe),
     Pair(Pair),
@@ -66,7 +67,9 @@ impl Command {
             Self::Status(status) => status.json,
             Self::Bench(bench) => bench.json,
             Self::Config(config) => config.wants_json(),
-            Self::Serve(_) | Self::Provide(_) | Self::Pair(_) | Self::Completions(_) => false,
+            Self::Serve(_) | Self::Provide(_) | Self::Expose(_) | Self::Pair(_) | Self::Completions(_) => {
+                false
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod expose;
 pub(crate) mod pair;
 pub(crate) mod provide;
 pub(crate) mod publish;
@@ -19,6 +20,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(serve) => serve.run(),
         Command::Call(call) => call.run(),
         Command::Provide(provide) => provide.run(),
+        Command::Expose(expose) => expose.run(),
         Command::Publish(publish) => publish.run(),
         Command::Subscribe(subscribe) => subscribe.run(),
         Command::Pair(pair) => pair.run(),

@@ -1,0 +1,232 @@
+//! The application: asks it for a request of the hub, and hands back what it answers.
+
+use std::sync::Arc;
+
+use hyper::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, StatusCode, Uri};
+use tokio::sync::Notify;
+use whub_transport::Trust;
+
+use super::answer;
+use super::fields;
+use super::mount::Mount;
+use super::pool::{Pool, Sender};
+use super::rewrite::Place;
+use super::trouble::Trouble;
+use super::upload::Upload;
+use super::url::AppUrl;
+use crate::serve::{Reply, Request, ServiceError};
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// How the application is talked to.
+#[derive(Clone, Debug)]
+pub(super) struct Manner {
+    /// Tells it the host that the caller asked for instead of its own.
+    pub(super) keep_host: bool,
+    /// Leaves its redirects and cookies as they are.
+    pub(super) verbatim: bool,
+    pub(super) trust: Trust,
+}
+
+/// An application that is exposed.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) url: AppUrl,
+    pub(super) pool: Pool,
+    manner: Manner,
+    /// The value of `Host` that it knows itself by.
+    own: String,
+    /// A request did not reach it.
+    pub(super) unreached: Notify,
+}
+
+/// What hyper is given.
+type Outgoing = hyper::Request<Upload>;
+
+impl App {
+    pub(super) fn new(url: AppUrl, manner: Manner) -> Self {
+        let pool = Pool::new(&url, manner.trust.clone());
+        Self { own: url.authority(), pool, url, manner, unreached: Notify::new() }
+    }
+
+    /// Answers one request. Whoever stops waiting hangs up on the application too.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        mount: Arc<Mount>,
+        request: Request,
+    ) -> Result<Reply, ServiceError> {
+        let gone = request.cancelled();
+        tokio::select! {
+            answer = self.ask(&mount, request) => answer,
+            () = gone => Err(ServiceError::new(whub_proto::Code::Cancelled, "nobody waits for the answer")),
+        }
+    }
+
+    async fn ask(self: Arc<Self>, mount: &Mount, request: Request) -> Result<Reply, ServiceError> {
+        if mount.lacks_slash(&request) && is_page_visit(&request) {
+            return Ok(add_slash(&request));
+        }
+        let gone = Box::pin(request.cancelled());
+        let asked = request.authority().to_owned();
+        let outgoing = self.outgoing(mount, request).await?;
+        let is_head = outgoing.method() == Method::HEAD;
+        let (response, sender) = self.send(outgoing).await.inspect_err(|trouble| {
+            tracing::debug!(app = %self.url, %trouble, "a request was not answered");
+            if trouble.is_down() {
+                self.unreached.notify_one();
+            }
+        })?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Trouble::Broken("it changed the protocol without being asked".to_owned()).into());
+        }
+        let place = (!self.manner.verbatim).then(|| Place {
+            prefix: &mount.prefix,
+            base: self.url.base(),
+            own: &self.own,
+            asked: &asked,
+        });
+        let (parts, body) = response.into_parts();
+        let download = answer::Download::new(body, sender, Arc::clone(&self), gone);
+        Ok(answer::reply(&parts, place.as_ref(), download, is_head).await)
+    }
+
+    /// The request as the application gets it.
+    async fn outgoing(&self, mount: &Mount, request: Request) -> Result<Outgoing, ServiceError> {
+        let mut headers = fields::map(request.headers());
+        let declared = headers.remove(CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+        let target = self.target(mount, &request)?;
+        let method = request.method().to_owned();
+        self.fill(&mut headers, mount, &request);
+        let upload = Upload::look(request.into_body(), declared).await?;
+        // Plain calls have no method.
+        let method = match method.as_str() {
+            "" if upload.is_empty() => Method::GET,
+            "" => Method::POST,
+            other => Method::from_bytes(other.as_bytes())
+                .map_err(|_| ServiceError::bad_request(format!("`{other}` is no method of HTTP")))?,
+        };
+        let mut outgoing = Outgoing::new(upload);
+        *outgoing.method_mut() = method;
+        *outgoing.uri_mut() = target;
+        *outgoing.headers_mut() = headers;
+        Ok(outgoing)
+    }
+
+    fn target(&self, mount: &Mount, request: &Request) -> Result<Uri, ServiceError> {
+        let mut target = format!("{}{}", self.url.base(), mount.inner_path(request));
+        if !request.query().is_empty() {
+            target.push('?');
+            target.push_str(request.query());
+        }
+        Uri::try_from(target)
+            .map_err(|error| ServiceError::bad_request(format!("the path is none for HTTP: {error}")))
+    }
+
+    fn fill(&self, headers: &mut HeaderMap, mount: &Mount, request: &Request) {
+        fields::strip_hop_by_hop(headers);
+        headers.remove(EXPECT);
+        join_cookies(headers);
+        let host = match request.authority() {
+            "" => self.own.as_str(),
+            asked if self.manner.keep_host => asked,
+            _ => self.own.as_str(),
+        };
+        set(headers, HOST, host);
+        // The hub says who asked, and how; where an older one does not, it is said here.
+        for (name, value) in [
+            (&FORWARDED_FOR, request.peer()),
+            (&FORWARDED_HOST, request.authority()),
+            (&FORWARDED_PROTO, request.scheme()),
+        ] {
+            if !value.is_empty() && !headers.contains_key(name) {
+                set(headers, name.clone(), value);
+            }
+        }
+        headers.remove(&FORWARDED_PREFIX);
+        if !mount.prefix.is_empty() {
+            set(headers, FORWARDED_PREFIX.clone(), &mount.prefix);
+        }
+    }
+
+    /// Sends the request: over a connection that was used before if there is one, else over a new one. A server may
+    /// hang up on an idle connection just when a request is on its way; such a request is sent once more if it never
+    /// left, or if it is safe to do twice and has no body.
+    async fn send(
+        &self,
+        outgoing: Outgoing,
+    ) -> Result<(hyper::Response<hyper::body::Incoming>, Sender), Trouble> {
+        let mut outgoing = outgoing;
+        if let Some(mut sender) = self.pool.take() {
+            let spare = spare(&outgoing);
+            match sender.try_send_request(outgoing).await {
+                Ok(response) => return Ok((response, sender)),
+                Err(mut error) => match error.take_message().or(spare) {
+                    Some(again) => outgoing = again,
+                    None => return Err(broken(&error.into_error())),
+                },
+            }
+        }
+        let mut sender = self.pool.connect().await?;
+        match sender.try_send_request(outgoing).await {
+            Ok(response) => Ok((response, sender)),
+            Err(error) => Err(broken(&error.into_error())),
+        }
+    }
+}
+
+/// The same request once more, where doing it twice does no harm (RFC 9110 section 9.2.2).
+fn spare(outgoing: &Outgoing) -> Option<Outgoing> {
+    if !outgoing.method().is_idempotent() || !outgoing.body().is_empty() {
+        return None;
+    }
+    let mut spare = Outgoing::new(Upload::nothing());
+    *spare.method_mut() = outgoing.method().clone();
+    *spare.uri_mut() = outgoing.uri().clone();
+    *spare.headers_mut() = outgoing.headers().clone();
+    Some(spare)
+}
+
+fn broken(error: &hyper::Error) -> Trouble {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text.push_str(&format!(": {inner}"));
+        source = inner.source();
+    }
+    Trouble::Broken(text)
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// HTTP/2 may send a cookie field per cookie; HTTP/1.1 has one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// A browser that opens a page, unlike programs, which get what they ask for.
+fn is_page_visit(request: &Request) -> bool {
+    matches!(request.method(), "GET" | "HEAD")
+        && request.headers().get("accept").is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// Sends the browser to the same place with a slash behind it. The place is told relative to itself, so that it is
+/// right behind another proxy too.
+fn add_slash(request: &Request) -> Reply {
+    let last = request.path().rsplit('/').next().unwrap_or_default();
+    let query = if request.query().is_empty() { String::new() } else { format!("?{}", request.query()) };
+    Reply::status(308).header("location", format!("./{last}/{query}"))
+}

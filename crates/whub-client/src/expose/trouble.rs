@@ -1,0 +1,68 @@
+//! What can go wrong between the exposer and its application, as callers and logs are told.
+
+use std::time::Duration;
+
+use whub_proto::Code;
+use whub_transport::DialError;
+
+use crate::serve::ServiceError;
+
+/// When a caller may come back to an application that is down.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Why the application did not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Nobody listens there, or TLS was not agreed. Nothing was sent.
+    Unreachable(String),
+    /// It did not take the connection in time. Nothing was sent.
+    Late(Duration),
+    /// It took the request and hung up, or answered what is no HTTP.
+    Broken(String),
+}
+
+impl Trouble {
+    /// Whether the application was not even reached.
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Late(_))
+    }
+}
+
+impl From<DialError> for Trouble {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Late { within, .. } => Self::Late(within),
+            DialError::Unknown { source, .. } => {
+                Self::Unreachable(format!("its name is not known: {source}"))
+            }
+            DialError::Unreachable { source, .. } => Self::Unreachable(source.to_string()),
+            DialError::Tls { source, .. } => Self::Unreachable(format!("no TLS: {source}")),
+            DialError::NotAHub { .. } => Self::Unreachable("it does not speak HTTP".to_owned()),
+            DialError::Trust(error) => Self::Unreachable(error.to_string()),
+        }
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreachable(why) => write!(f, "it cannot be reached: {why}"),
+            Self::Late(within) => write!(f, "it did not take a connection within {within:?}"),
+            Self::Broken(why) => write!(f, "it broke off: {why}"),
+        }
+    }
+}
+
+/// Callers are not told where the application is.
+impl From<Trouble> for ServiceError {
+    fn from(trouble: Trouble) -> Self {
+        let (code, slug) = match &trouble {
+            Trouble::Unreachable(_) => (Code::ProviderLost, "expose.unreachable"),
+            Trouble::Late(_) => (Code::DeadlineExceeded, "expose.timeout"),
+            Trouble::Broken(_) => (Code::ProviderLost, "expose.broken"),
+        };
+        let error =
+            Self::new(code, format!("the application behind this service fails: {trouble}")).slug(slug);
+        if trouble.is_down() { error.retry_after(RETRY) } else { error }
+    }
+}

@@ -1,0 +1,147 @@
+//! `whub expose NAME URL`.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use whub_client::{Client, Exposure, Health};
+use whub_server::config::show_duration;
+
+use crate::{
+    arguments::duration,
+    commands::subscribe::tell,
+    exit::Failure,
+    hub::HubArgs,
+    output,
+    runtime::{self, stop},
+};
+
+/// Expose an HTTP application: it becomes a service of the hub
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Expose {
+    /// Name of the service: `shop` makes it /shop/*rest
+    name: String,
+
+    /// The application: http://HOST:PORT, https://HOST:PORT, unix:PATH, or only a port of this machine
+    url: String,
+
+    /// Leave /NAME in the paths that the application sees
+    #[arg(long)]
+    keep_prefix: bool,
+
+    /// Tell the application the host that callers ask for, instead of its own
+    #[arg(long)]
+    keep_host: bool,
+
+    /// Leave redirects and the paths of cookies as the application says them
+    #[arg(long)]
+    no_rewrite: bool,
+
+    /// Ask the application for this path now and then; 400 or more means that it is down
+    #[arg(long, value_name = "PATH")]
+    health: Option<String>,
+
+    /// Pause between two health checks
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s", requires = "health")]
+    health_interval: Duration,
+
+    /// Calls that the application is given at once; open WebSockets and event streams count
+    #[arg(long, value_name = "NUMBER", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    at_once: u32,
+
+    /// For https: believe any certificate of the application
+    #[arg(long, conflicts_with = "app_ca")]
+    insecure: bool,
+
+    /// For https: trust the certificates in this PEM file, and no others
+    #[arg(long, value_name = "FILE")]
+    app_ca: Option<PathBuf>,
+
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  whub expose shop http://127.0.0.1:3000         the application is at http://127.0.0.1:9482/shop/ now
+  whub expose shop 3000 --health /healthz        only while it says that it is well
+  whub expose api https://10.0.0.7 --insecure    one with a certificate of its own making
+
+The application sees its own paths: /NAME is cut off and told by X-Forwarded-Prefix. Redirects and cookies
+for paths of the application are rewritten to lie below /NAME; pages are not, so links in them should be
+relative, or the application be told its prefix (--keep-prefix then suits most).
+
+An application that cannot be reached is withdrawn, and offered again when it can. Several `whub expose`
+of one name share its calls.
+
+Ctrl-C finishes the calls that were begun, then ends with exit code 0.";
+
+impl Expose {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        runtime::run_client(async {
+            let client = self.hub.connect().await?;
+            let told = tokio::spawn(tell(client.events()));
+            let outcome = self.expose(&client).await;
+            told.abort();
+            outcome
+        })
+    }
+
+    async fn expose(&self, client: &Client) -> Result<(), Failure> {
+        let exposure = self.start(client).await?;
+        let patterns = exposure.patterns().join(" and ");
+        output::note(&format!("exposing {} as {patterns}", exposure.url()));
+        tokio::select! {
+            ended = client.closed() => ended.map_or(Ok(()), |error| Err(error.into())),
+            () = follow(exposure) => Ok(()),
+            () = stop() => Ok(client.drain().await?),
+        }
+    }
+
+    async fn start(&self, client: &Client) -> Result<Exposure, Failure> {
+        let mut expose = client
+            .expose(&self.name, &self.url)
+            .keep_prefix(self.keep_prefix)
+            .keep_host(self.keep_host)
+            .rewrite(!self.no_rewrite)
+            .health_interval(self.health_interval)
+            .max_inflight(self.at_once);
+        if let Some(path) = &self.health {
+            expose = expose.health(path);
+        }
+        if self.insecure {
+            expose = expose.insecure();
+        }
+        if let Some(file) = &self.app_ca {
+            expose = expose.app_ca_file(file);
+        }
+        Ok(expose.await?)
+    }
+}
+
+/// Tells when the application goes and comes.
+async fn follow(mut exposure: Exposure) {
+    let mut down_since = None;
+    let mut health = Some(exposure.health());
+    while let Some(state) = health {
+        match state {
+            Health::Up => {
+                if let Some(since) = down_since.take() {
+                    let away = show_duration(rounded(Instant::now() - since));
+                    output::note(&format!("{} is back after {away}; offered again", exposure.url()));
+                }
+            }
+            Health::Down(why) => {
+                down_since.get_or_insert_with(Instant::now);
+                output::note(&format!("{} is withdrawn until it works: {why}", exposure.url()));
+            }
+            _ => {}
+        }
+        health = exposure.changed().await;
+    }
+}
+
+fn rounded(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs().max(1))
+}
