@@ -78,13 +78,12 @@ impl Watch {
             match self.register(registered).await {
                 Ok(()) => {
                     pause = RECHECK;
-                    self.health.send_replace(Health::Up);
+                    self.tell(Health::Up);
                     tell(first, Ok(()));
                 }
                 Err(error) if first.is_some() => return tell(first, Err(error)),
                 Err(error) => {
-                    self.health
-                        .send_replace(Health::Down(format!("the hub does not take it: {}", error.reason())));
+                    self.tell(Health::Down(format!("the hub does not take it: {}", error.reason())));
                     registered.clear();
                     sleep(pause).await;
                     pause = (pause * 2).min(REGISTER_PAUSE_MAX);
@@ -93,7 +92,7 @@ impl Watch {
             }
             let trouble = self.wait_until_down().await;
             self.app.pool.clear();
-            self.health.send_replace(Health::Down(trouble.to_string()));
+            self.tell(Health::Down(trouble.to_string()));
             // Dropped: the hub places no more calls here, and those that were begun are finished.
             registered.clear();
         }
@@ -113,11 +112,7 @@ impl Watch {
 
     async fn wait_until_up(&self, first: &mut Option<oneshot::Sender<Result<(), Error>>>) {
         while let Err(trouble) = self.check().await {
-            self.health.send_if_modified(|health| {
-                let news = matches!(health, Health::Up);
-                *health = Health::Down(trouble.to_string());
-                news
-            });
+            self.tell(Health::Down(trouble.to_string()));
             tell(first, Ok(()));
             sleep(RECHECK).await;
         }
@@ -145,6 +140,15 @@ impl Watch {
             }
             next = Instant::now() + self.checks.every;
         }
+    }
+
+    /// Only a change is news, and another reason is none.
+    fn tell(&self, now: Health) {
+        self.health.send_if_modified(|health| {
+            let news = matches!(health, Health::Up) != matches!(now, Health::Up);
+            *health = now;
+            news
+        });
     }
 
     async fn check(&self) -> Result<(), Trouble> {
