@@ -1,9 +1,10 @@
 //! HTTP on the hub's port: WebSocket handshakes, calls to services, and the hub's own pages.
 //!
 //! ```text
-//! connection → visit → request → guard → route ─┬→ upgrade  /ws /pair/<id> /debug/echo: the stream is given away
-//!                                               ├→ own      /healthz /readyz /metrics / /dashboard /v1/…
-//!                                               └→ call     any other path: a service's
+//! connection → visit → request → guard → route ─┬→ upgrade    /ws /pair/<id> /debug/echo: the stream is given away
+//!                                               ├→ own        /healthz /readyz /metrics / /dashboard /v1/…
+//!                                               ├→ websocket  any other path, as a WebSocket: a service's
+//!                                               └→ call       any other path: a service's
 //! ```
 //!
 //! hyper reads and writes HTTP; here is what a request means. Left to others: what is said after an upgrade
@@ -32,9 +33,11 @@ mod request_id;
 mod route;
 mod status;
 mod subscribe;
+mod tie;
 mod upgrade;
 mod upload;
 mod visit;
+mod websocket;
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -48,6 +51,7 @@ use hyper_util::server::conn::auto::Builder;
 use whub_transport::Opened;
 
 pub(crate) use counters::HttpCounters;
+pub(crate) use tie::Tie;
 
 use crate::config::Limits;
 use crate::node::Node;

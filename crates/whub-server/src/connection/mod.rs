@@ -2,6 +2,7 @@
 //!
 //! What is said on it is a [`Talk`]'s: the whub protocol, a plain half of a pair, an echo.
 
+mod bridge;
 mod client;
 mod echo;
 mod fanout;
@@ -23,8 +24,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use whub_core::{Letter, Now, Post as _};
 
+pub(crate) use bridge::Pass;
 pub(crate) use fanout::Fanout;
-pub(crate) use open::{Dialect, run_echo, run_pair, run_session};
+pub(crate) use open::{Dialect, run_bridge, run_echo, run_pair, run_session};
 
 use crate::mailbox::{Mail, PeerMailbox, Private};
 use crate::node::{Node, Presence};

@@ -12,11 +12,13 @@ use whub_transport::Stream;
 use whub_ws::Limits;
 use whub_ws::deflate::Agreement;
 
+use crate::connection::bridge::{BridgeTalk, Pass};
 use crate::connection::client::{ClientTalk, Wire};
 use crate::connection::echo::EchoTalk;
 use crate::connection::plain::PlainTalk;
 use crate::connection::websocket::WebSocket;
 use crate::connection::{Connection, Link, now};
+use crate::http::Tie;
 use crate::mailbox::PeerMailbox;
 use crate::node::Node;
 
@@ -72,6 +74,23 @@ pub(crate) fn run_pair(
     let mut own = Vec::new();
     let talk = PlainTalk::new(Arc::clone(&node), address, pair, token, socket, now().at, &mut own);
     Connection::begin(node, talk, link, mailbox, early, &own)
+}
+
+/// A client's WebSocket to a service that has accepted it.
+pub(crate) fn run_bridge(
+    node: Arc<Node>,
+    stream: Stream,
+    early: Vec<u8>,
+    tie: Tie,
+    pass: Pass,
+    deflate: Option<Agreement>,
+) -> impl Future<Output = ()> + Send {
+    let (link, mailbox) = begin(&node, stream, Framing::Plain);
+    let socket = websocket(node.hub.limits.message_bytes, deflate);
+    let address = Mailbox::new(mailbox.clone());
+    tie.hand_over(address.clone());
+    let talk = BridgeTalk::new(Arc::clone(&node), address, tie, pass, socket, now().at);
+    Connection::begin(node, talk, link, mailbox, early, &[])
 }
 
 /// `/debug/echo`.

@@ -13,6 +13,15 @@ pub(crate) struct WebSocket {
     decoder: Decoder,
     closing: Closing,
     deflater: Option<Box<deflate::Deflater>>,
+    parting: Option<Box<Parting>>,
+}
+
+/// How the peer's side ended: its Close frame, or what it was told for breaking the rules.
+#[derive(Debug, Clone)]
+pub(crate) struct Parting {
+    /// 0 where the peer gave none.
+    pub(crate) code: u16,
+    pub(crate) reason: Box<str>,
 }
 
 /// One message of the peer.
@@ -25,10 +34,12 @@ impl WebSocket {
     pub(crate) fn new(limits: Limits, deflate: Option<deflate::Agreement>) -> Self {
         let closing = Closing::new(Role::Server);
         let Some(agreement) = deflate else {
-            return Self { decoder: Decoder::new(Role::Server, limits), closing, deflater: None };
+            let decoder = Decoder::new(Role::Server, limits);
+            return Self { decoder, closing, deflater: None, parting: None };
         };
         let decoder = Decoder::with_deflate(Role::Server, limits, agreement.inflater(Role::Server));
-        Self { decoder, closing, deflater: agreement.deflater(Role::Server).map(Box::new) }
+        let deflater = agreement.deflater(Role::Server).map(Box::new);
+        Self { decoder, closing, deflater, parting: None }
     }
 
     /// Walks one read batch. Control frames are answered here; `on_message` gets the messages, and may end the
@@ -44,10 +55,11 @@ impl WebSocket {
             let event = match batch.next() {
                 Ok(Some(event)) => event,
                 Ok(None) => return Flow::Go,
-                Err(violation) => return refuse(&mut self.closing, own, violation),
+                Err(violation) => return refuse(&mut self.closing, &mut self.parting, own, violation),
             };
             let mut speaker = Speaker { own, deflater: self.deflater.as_deref_mut() };
-            let flow = handle_event(&mut self.closing, &mut speaker, event, &mut on_message);
+            let flow =
+                handle_event(&mut self.closing, &mut self.parting, &mut speaker, event, &mut on_message);
             if flow != Flow::Go {
                 return flow;
             }
@@ -69,9 +81,9 @@ impl WebSocket {
             Ok(None) => Flow::Go,
             Ok(Some(event)) => {
                 let mut speaker = Speaker { own, deflater: self.deflater.as_deref_mut() };
-                handle_event(&mut self.closing, &mut speaker, event, &mut on_message)
+                handle_event(&mut self.closing, &mut self.parting, &mut speaker, event, &mut on_message)
             }
-            Err(violation) => refuse(&mut self.closing, own, violation),
+            Err(violation) => refuse(&mut self.closing, &mut self.parting, own, violation),
         }
     }
 
@@ -80,9 +92,19 @@ impl WebSocket {
         Speaker { own, deflater: self.deflater.as_deref_mut() }
     }
 
-    /// Begins the closing handshake.
+    /// How the peer's side ended, once.
+    pub(crate) fn take_parting(&mut self) -> Option<Parting> {
+        self.parting.take().map(|parting| *parting)
+    }
+
+    /// Begins the closing handshake; the code 0 says none.
     pub(crate) fn close(&mut self, own: &mut Vec<u8>, code: u16, reason: &str) -> Flow {
-        if self.closing.start() {
+        if !self.closing.start() {
+            return Flow::Close;
+        }
+        if code == 0 {
+            encode_close_reply(own, None, None);
+        } else {
             encode_close(own, CloseCode::new(code).unwrap_or(CloseCode::INTERNAL), reason, None);
         }
         Flow::Close
@@ -105,6 +127,19 @@ impl<'a> Speaker<'a> {
         encode_frame(self.own, Opcode::Ping, &[]);
     }
 
+    /// A part of a message, as it comes; one that is whole is a message as any other.
+    pub(crate) fn say_part(&mut self, text: bool, first: bool, more: bool, payload: &[u8]) {
+        if first && !more {
+            return self.say(text, payload);
+        }
+        let opcode = match (first, text) {
+            (false, _) => Opcode::Continuation,
+            (true, true) => Opcode::Text,
+            (true, false) => Opcode::Binary,
+        };
+        encode_frame(self.own, Head { opcode, fin: !more, compressed: false }, payload);
+    }
+
     pub(crate) fn say(&mut self, text: bool, payload: &[u8]) {
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
         let compressed = self.deflater.as_mut().and_then(|deflater| deflater.compress(payload));
@@ -119,6 +154,7 @@ impl<'a> Speaker<'a> {
 
 fn handle_event(
     closing: &mut Closing,
+    parting: &mut Option<Box<Parting>>,
     speaker: &mut Speaker<'_>,
     event: Event<'_>,
     on_message: &mut impl FnMut(&mut Speaker<'_>, Message<'_>) -> Flow,
@@ -136,14 +172,25 @@ fn handle_event(
             if closing.receive() {
                 encode_close_reply(speaker.own, frame.as_ref(), None);
             }
+            *parting = Some(Box::new(match frame {
+                Some(frame) => Parting { code: frame.code.value(), reason: frame.reason.as_ref().into() },
+                None => Parting { code: 0, reason: Box::default() },
+            }));
             Flow::Done
         }
     }
 }
 
-fn refuse(closing: &mut Closing, own: &mut Vec<u8>, violation: Violation) -> Flow {
+fn refuse(
+    closing: &mut Closing,
+    parting: &mut Option<Box<Parting>>,
+    own: &mut Vec<u8>,
+    violation: Violation,
+) -> Flow {
+    let (code, reason) = (violation.close_code(), violation.to_string());
     if closing.start() {
-        encode_close(own, violation.close_code(), &violation.to_string(), None);
+        encode_close(own, code, &reason, None);
     }
+    *parting = Some(Box::new(Parting { code: code.value(), reason: reason.into() }));
     Flow::Close
 }

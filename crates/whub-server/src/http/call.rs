@@ -22,6 +22,7 @@ use crate::http::exchange::{Download, Exchange, Turn};
 use crate::http::head;
 use crate::http::problem::Problem;
 use crate::http::request_id;
+use crate::http::tie::Tie;
 use crate::http::upload::{Upload, UploadError};
 use crate::http::visit::Visit;
 
@@ -59,7 +60,9 @@ pub(super) async fn call(
         (Bytes::new(), Some(Upload::new(body, body_bytes_max)))
     };
     let asked = Asked { visit, identity, id, path: &path, parts, timeout_ms };
-    let mut exchange = asked.place(&first, upload)?;
+    let pairs = head::pairs(&parts.headers)?;
+    let rest = upload.map_or(Rest::Nothing, Rest::Upload);
+    let mut exchange = asked.place(parts.method.as_str(), pairs, &first, rest)?;
     drop(first);
     match poll_fn(|cx| exchange.poll_turn(cx)).await {
         Turn::Answer { packet, last } => answer(exchange, &packet, last, &parts.method),
@@ -68,20 +71,7 @@ pub(super) async fn call(
     }
 }
 
-/// Why a WebSocket to a service does not come about.
-pub(super) fn no_websocket(visit: &Visit, path: &str) -> Problem {
-    let found = parse(path).map(|path| visit.node.hub.services.find(&path));
-    match found {
-        Err(problem) => problem,
-        Ok(None) => Problem::not_found(path),
-        Ok(Some(_)) => {
-            let detail = "this hub does not pass WebSockets on to services yet; use /ws, or /pair/<id>";
-            Problem::new(Code::Unsupported, "service.websocket", detail)
-        }
-    }
-}
-
-fn parse(path: &str) -> Result<ServicePath<'_>, Problem> {
+pub(super) fn parse(path: &str) -> Result<ServicePath<'_>, Problem> {
     ServicePath::parse(path).map_err(|error| {
         if error.code() == Code::NotFound {
             return Problem::not_found(path);
@@ -91,24 +81,41 @@ fn parse(path: &str) -> Result<ServicePath<'_>, Problem> {
 }
 
 /// A request as it is about to be placed.
-struct Asked<'a> {
-    visit: &'a Visit,
-    identity: &'a Identity,
-    id: &'a HeaderValue,
-    path: &'a ServicePath<'a>,
-    parts: &'a Parts,
-    timeout_ms: u32,
+pub(super) struct Asked<'a> {
+    pub(super) visit: &'a Visit,
+    pub(super) identity: &'a Identity,
+    pub(super) id: &'a HeaderValue,
+    pub(super) path: &'a ServicePath<'a>,
+    pub(super) parts: &'a Parts,
+    pub(super) timeout_ms: u32,
+}
+
+/// What follows a request.
+#[derive(Debug)]
+pub(super) enum Rest {
+    /// Nothing.
+    Nothing,
+    /// The rest of its body.
+    Upload(Upload),
+    /// Messages of a WebSocket.
+    Messages,
 }
 
 impl Asked<'_> {
-    fn place(&self, first: &[u8], upload: Option<Upload>) -> Result<Exchange, Problem> {
+    /// Places the call. `pairs` are the headers that the provider gets to see, but for those that the hub adds.
+    pub(super) fn place<'p>(
+        &'p self,
+        method: &str,
+        mut pairs: Vec<(&'p str, &'p str)>,
+        first: &[u8],
+        rest: Rest,
+    ) -> Result<Exchange, Problem> {
         let hub = &self.visit.node.hub;
-        let mut pairs = head::pairs(&self.parts.headers)?;
         pairs.push((request_id::FIELD.as_str(), request_id::text(self.id)));
         let format = head::format(&self.parts.headers);
         let request = Request {
             path: self.path.as_str(),
-            method: self.parts.method.as_str(),
+            method,
             timeout_ms: self.timeout_ms,
             format,
             headers: whub_proto::Headers::new(&pairs),
@@ -118,7 +125,8 @@ impl Asked<'_> {
             ..Request::default()
         };
         let is_text = !first.is_empty() && head::may_be_text(format) && std::str::from_utf8(first).is_ok();
-        let flags = Flags::NONE.with_if(upload.is_none(), Flags::END).with_if(is_text, Flags::TEXT);
+        let ended = matches!(rest, Rest::Nothing);
+        let flags = Flags::NONE.with_if(ended, Flags::END).with_if(is_text, Flags::TEXT);
         let caller = Arc::new(CallerMailbox::new(hub.next_session()));
         let mailbox = Mailbox::new(caller.clone());
         let asking = Caller {
@@ -139,7 +147,8 @@ impl Asked<'_> {
             credit: 0,
         };
         let placed = hub.place_call(now(), asking, &order).map_err(refused)?;
-        Ok(Exchange::new(placed.provider, caller, upload))
+        let upload = if let Rest::Upload(upload) = rest { Some(upload) } else { None };
+        Ok(Exchange::new(Tie::new(placed.provider, caller), upload))
     }
 }
 
@@ -165,7 +174,7 @@ async fn whole(mut body: Incoming) -> Result<Bytes, UploadError> {
 }
 
 /// The first frame of the answer becomes the head.
-fn answer(
+pub(super) fn answer(
     exchange: Exchange,
     packet: &Packet,
     last: bool,
@@ -208,7 +217,7 @@ fn answer(
     Ok(answer)
 }
 
-fn failed(fault: Fault, id: &HeaderValue) -> Problem {
+pub(super) fn failed(fault: Fault, id: &HeaderValue) -> Problem {
     let problem = Problem::from(fault);
     if problem.code() == Code::DeadlineExceeded {
         let message = format!("request timeout for message {}", request_id::text(id));
@@ -217,7 +226,7 @@ fn failed(fault: Fault, id: &HeaderValue) -> Problem {
     problem
 }
 
-fn bad_answer(detail: String) -> Problem {
+pub(super) fn bad_answer(detail: String) -> Problem {
     Problem::new(Code::ProviderLost, "service.bad_answer", detail)
 }
 

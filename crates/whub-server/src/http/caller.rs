@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use whub_core::{CallId, Fate, Framing, Letter, Parcel, Post, Publication, Sent, SessionId, Undelivered};
+use whub_core::{
+    CallId, Fate, Fault, Framing, Letter, Mailbox, Parcel, Post, Publication, Sent, SessionId, Undelivered,
+};
+use whub_proto::Code;
 
 /// The call's id on this mailbox: there is only one.
 pub(super) const CALL: CallId = CallId { id: 1, serial: 1 };
@@ -22,9 +25,16 @@ struct State {
     /// Most calls get one letter, which needs no queue.
     first: Option<Letter>,
     more: VecDeque<Letter>,
+    /// What waits, as letters are weighed.
+    bytes: usize,
     reader: Option<Waker>,
+    /// Who gets the letters instead.
+    heir: Option<Mailbox>,
     closed: bool,
 }
+
+/// What may wait here, bytes. Credit bounds the payloads far below; this bounds frames that hold hardly any.
+const BYTES_MAX: usize = 64 << 20;
 
 impl CallerMailbox {
     pub(super) fn new(session: SessionId) -> Self {
@@ -35,6 +45,7 @@ impl CallerMailbox {
     pub(super) fn poll_letter(&self, cx: &mut Context<'_>) -> Poll<Letter> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(letter) = state.first.take() {
+            state.bytes = state.bytes.saturating_sub(letter.weight());
             state.first = state.more.pop_front();
             return Poll::Ready(letter);
         }
@@ -44,10 +55,32 @@ impl CallerMailbox {
         Poll::Pending
     }
 
+    /// Gives what waits, and all that comes, to another mailbox.
+    pub(super) fn hand_over(&self, heir: Mailbox) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = std::mem::take(&mut *state);
+        // Under the lock, so that nothing overtakes what waited.
+        for letter in waiting.first.into_iter().chain(waiting.more) {
+            // An heir that has ended has abandoned the call.
+            let _ = heir.post(letter);
+        }
+        state.heir = Some(heir);
+        state.closed = waiting.closed;
+    }
+
     /// Nothing is accepted from here on.
     pub(super) fn close(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = State { closed: true, ..State::default() };
+    }
+}
+
+impl State {
+    /// The answer came in too many pieces for a caller that does not take them.
+    fn give_up(&mut self) -> Letter {
+        *self = Self { closed: true, reader: self.reader.take(), ..Self::default() };
+        let reason = "the answer came in more pieces than its caller can take; larger ones would do";
+        Letter::Failed { id: CALL, fault: Fault::fatal(Code::SlowConsumer, "call.overrun", reason) }
     }
 }
 
@@ -66,6 +99,12 @@ impl Post for CallerMailbox {
             if state.closed {
                 return Err(Undelivered::Gone(letter));
             }
+            if let Some(heir) = state.heir.clone() {
+                drop(state);
+                return heir.post(letter);
+            }
+            state.bytes += letter.weight();
+            let letter = if state.bytes > BYTES_MAX { state.give_up() } else { letter };
             if state.first.is_none() {
                 state.first = Some(letter);
             } else {

@@ -1,14 +1,14 @@
 //! A call under way: the body goes up, the answer comes down, and whoever drops it has abandoned the call.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use whub_core::{CallKey, Fault, Letter, Mailbox, Packet, Post as _, WINDOW};
+use whub_core::{Fault, Letter, Packet, WINDOW};
 use whub_proto::{Body, Code, Kind};
 
 use crate::http::body::BrokenOff;
-use crate::http::caller::{CALL, CallerMailbox};
+use crate::http::caller::CALL;
+use crate::http::tie::Tie;
 use crate::http::upload::{Upload, UploadError};
 
 /// Response bytes that the client has taken before the provider is told so.
@@ -17,10 +17,8 @@ const REFILL_BYTES: u32 = WINDOW / 2;
 /// A call that a provider owes an answer for.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    provider: Mailbox,
-    caller: Arc<CallerMailbox>,
+    tie: Tie,
     upload: Option<Upload>,
-    settled: bool,
 }
 
 /// The next thing that happened.
@@ -35,20 +33,30 @@ pub(super) enum Turn {
 }
 
 impl Exchange {
-    pub(super) fn new(provider: Mailbox, caller: Arc<CallerMailbox>, upload: Option<Upload>) -> Self {
-        Self { provider, caller, upload, settled: false }
+    pub(super) fn new(tie: Tie, upload: Option<Upload>) -> Self {
+        Self { tie, upload }
+    }
+
+    /// For those who go on with the call in another way.
+    pub(super) fn into_tie(self) -> Tie {
+        self.tie
     }
 
     /// Moves the upload on and waits for the next letter.
     pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         loop {
-            match self.caller.poll_letter(cx) {
+            match self.tie.caller().poll_letter(cx) {
                 Poll::Ready(Letter::Answer { packet, last, .. }) => {
-                    self.settled |= last;
+                    if last {
+                        self.tie.settle();
+                    }
                     return Poll::Ready(Turn::Answer { packet, last });
                 }
                 Poll::Ready(Letter::Failed { fault, .. }) => {
-                    self.settled = true;
+                    // A call that this side gave up is still owed an answer by its provider.
+                    if fault.code != Code::SlowConsumer {
+                        self.tie.settle();
+                    }
                     return Poll::Ready(Turn::Failed(fault));
                 }
                 Poll::Ready(Letter::Credit { bytes, .. }) => {
@@ -65,9 +73,8 @@ impl Exchange {
 
     /// Ready only with a failure.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<UploadError> {
-        let key = self.key();
         let Some(upload) = &mut self.upload else { return Poll::Pending };
-        match upload.poll(cx, &self.provider, key) {
+        match upload.poll(cx, &self.tie) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => {
                 self.upload = None;
@@ -77,26 +84,6 @@ impl Exchange {
                 self.upload = None;
                 Poll::Ready(error)
             }
-        }
-    }
-
-    fn refill(&self, bytes: u32) {
-        if !self.settled {
-            // A provider that is gone fails the call by itself.
-            let _ = self.provider.post(Letter::Refill { call: self.key(), bytes });
-        }
-    }
-
-    fn key(&self) -> CallKey {
-        CallKey { caller: self.caller.session(), id: CALL }
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.caller.close();
-        if !self.settled {
-            let _ = self.provider.post(Letter::Abandon { call: self.key(), code: Code::Cancelled });
         }
     }
 }
@@ -145,7 +132,7 @@ impl Download {
     fn take(&mut self, bytes: Bytes) -> Bytes {
         self.taken = self.taken.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         if self.taken >= REFILL_BYTES {
-            self.exchange.refill(std::mem::take(&mut self.taken));
+            self.exchange.tie.refill(std::mem::take(&mut self.taken));
         }
         bytes
     }

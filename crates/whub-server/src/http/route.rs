@@ -18,7 +18,7 @@ use crate::http::guard;
 use crate::http::problem::Problem;
 use crate::http::upgrade::{self, Place};
 use crate::http::visit::Stay;
-use crate::http::{call, credentials, metrics, page, publish, request_id, status, subscribe};
+use crate::http::{call, credentials, metrics, page, publish, request_id, status, subscribe, websocket};
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
 pub(super) async fn respond(
@@ -162,7 +162,11 @@ async fn service(
     wants_websocket: bool,
 ) -> Result<Response<HttpBody>, Problem> {
     if wants_websocket {
-        return Err(call::no_websocket(visit, path));
+        return websocket::open(visit, config, id, path, Request::from_parts(parts, body)).await;
+    }
+    // Over the protocol it is a method of its own, which providers take for an upgrade.
+    if parts.method.as_str().eq_ignore_ascii_case(websocket::METHOD) {
+        return Err(Problem::method(path, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
     let identity = named(visit, &parts)?;
     call::call(visit, &config.limits, &identity, id, path, &parts, body).await

@@ -32,7 +32,7 @@ const BINARY: &str = "whub.v1";
 const JSON: &str = "whub.v1.json";
 
 /// The subprotocol for plain WebSockets that offer one only to carry a token.
-const PLAIN: &str = "whub.plain";
+pub(super) const PLAIN: &str = "whub.plain";
 
 /// What a WebSocket is opened for.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,9 @@ pub(super) fn upgrade(
     mut request: Request<Incoming>,
     place: Place<'_>,
 ) -> Result<Response<HttpBody>, Problem> {
-    let handshake = read(&request)?;
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let (parts, body) = request.into_parts();
+    let handshake = read(&parts, &body)?;
     let agreed = match place {
         Place::Echo => handshake.accept_deflate(&deflate::Config::default()),
         Place::Session | Place::Pair(_) if config.websocket.deflate => {
@@ -70,7 +72,7 @@ pub(super) fn upgrade(
         }
         Place::Session | Place::Pair(_) => None,
     };
-    let token = token(&handshake, request.headers())?;
+    let token = token(&handshake, &parts.headers)?;
     let protocol = choose(&handshake, place)?;
     let accepted = accept(&handshake, protocol, agreed);
     let guest = Guest::check(visit, place, token, protocol)?;
@@ -78,17 +80,17 @@ pub(super) fn upgrade(
         return Err(whub_core::Fault::draining().into());
     }
     visit.node.http.upgrades.one();
-    let on_upgrade = hyper::upgrade::on(&mut request);
     guest.await_stream(visit, on_upgrade, agreed);
     Ok(accepted)
 }
 
-fn read(request: &Request<Incoming>) -> Result<Upgrade<'_>, Problem> {
-    let headers = fields(request.headers());
-    let path = request.uri().path();
-    let handshake = match (request.method(), request.version()) {
+/// The handshake, if it is sound.
+pub(super) fn read<'a>(parts: &'a Parts, body: &Incoming) -> Result<Upgrade<'a>, Problem> {
+    let headers = fields(&parts.headers);
+    let path = parts.uri.path();
+    let handshake = match (&parts.method, parts.version) {
         (&Method::CONNECT, _) => Upgrade::from_extended_connect(headers),
-        (&Method::GET, Version::HTTP_11) if request.body().is_end_stream() => Upgrade::from_http1(headers),
+        (&Method::GET, Version::HTTP_11) if body.is_end_stream() => Upgrade::from_http1(headers),
         (&Method::GET, Version::HTTP_11) => {
             return Err(Problem::new(Code::BadRequest, "websocket.body", "a WebSocket request has no body"));
         }
@@ -107,7 +109,7 @@ fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
     headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
 }
 
-fn token(handshake: &Upgrade<'_>, headers: &HeaderMap) -> Result<Option<Box<str>>, Problem> {
+pub(super) fn token(handshake: &Upgrade<'_>, headers: &HeaderMap) -> Result<Option<Box<str>>, Problem> {
     match credentials::of_header(headers) {
         Some(token) => Ok(Some(token.into())),
         None => Ok(credentials::of_protocols(&handshake.protocols)?.map(Into::into)),
@@ -126,7 +128,7 @@ fn choose<'a>(handshake: &Upgrade<'a>, place: Place<'_>) -> Result<Option<&'a st
     })
 }
 
-fn accept(
+pub(super) fn accept(
     handshake: &Upgrade<'_>,
     protocol: Option<&str>,
     agreed: Option<deflate::Agreement>,
@@ -201,7 +203,7 @@ impl Guest {
     }
 }
 
-fn named(visit: &Visit, token: Option<&str>) -> Result<whub_core::Identity, Problem> {
+pub(super) fn named(visit: &Visit, token: Option<&str>) -> Result<whub_core::Identity, Problem> {
     visit.node.authenticate(token).map_err(|fault| {
         visit.node.hub.counters.unauthorized.one();
         fault.into()
@@ -209,7 +211,7 @@ fn named(visit: &Visit, token: Option<&str>) -> Result<whub_core::Identity, Prob
 }
 
 /// Runs `talk` on the stream as soon as hyper lets go of it.
-fn give_away<F>(
+pub(super) fn give_away<F>(
     on_upgrade: OnUpgrade,
     seat: Arc<AddressSeat>,
     talk: impl FnOnce(Stream, Vec<u8>) -> F + Send + 'static,

@@ -5,8 +5,10 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
 use hyper::body::{Body as _, Incoming};
-use whub_core::{CallKey, Letter, Mailbox, Packet, WINDOW};
-use whub_proto::{Flags, Kind};
+use whub_core::WINDOW;
+use whub_proto::Flags;
+
+use crate::http::tie::Tie;
 
 /// Largest piece, bytes: small enough that a provider's other calls get their turn.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -44,12 +46,7 @@ impl Upload {
     }
 
     /// Moves what can be moved. Ready(Ok) when the whole body was sent.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        provider: &Mailbox,
-        call: CallKey,
-    ) -> Poll<Result<(), UploadError>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, tie: &Tie) -> Poll<Result<(), UploadError>> {
         loop {
             if self.chunk.is_empty() {
                 match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
@@ -57,20 +54,20 @@ impl Upload {
                     Some(Ok(frame)) => self.take(frame.into_data().unwrap_or_default())?,
                     Some(Err(_)) => return Poll::Ready(Err(UploadError::BrokenOff)),
                     None => {
-                        send(provider, call, Flags::END, &[]);
+                        tie.upload_piece(Flags::END, &[]);
                         return Poll::Ready(Ok(()));
                     }
                 }
                 continue;
             }
             // Credit comes as a letter, room by the waker.
-            if self.credit == 0 || !provider.poll_room(cx.waker()) {
+            if self.credit == 0 || !tie.poll_room(cx.waker()) {
                 return Poll::Pending;
             }
             let credit = usize::try_from(self.credit).unwrap_or(usize::MAX);
             let count = self.chunk.len().min(PIECE_BYTES).min(credit);
             let last = count == self.chunk.len() && self.body.is_end_stream();
-            send(provider, call, Flags::NONE.with_if(last, Flags::END), &self.chunk[..count]);
+            tie.upload_piece(Flags::NONE.with_if(last, Flags::END), &self.chunk[..count]);
             self.chunk.advance(count);
             self.credit -= count as u64;
             if last {
@@ -84,10 +81,4 @@ impl Upload {
         self.chunk = chunk;
         Ok(())
     }
-}
-
-fn send(provider: &Mailbox, call: CallKey, flags: Flags, piece: &[u8]) {
-    let data = Packet::forward(Kind::Data, flags, None, &[], piece);
-    // A provider that is gone fails the call by itself.
-    let _ = provider.post(Letter::Upload { call, data });
 }

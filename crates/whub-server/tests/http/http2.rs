@@ -5,7 +5,7 @@ use h2::client::SendRequest;
 use h2::ext::Protocol;
 use hyper::{Method, Request, StatusCode};
 use tokio::net::TcpStream;
-use whub_proto::{Body, Data, Flags, Kind, Response};
+use whub_proto::{Body, Data, Flags, Headers, Kind, Response};
 
 use crate::calls::providing;
 use crate::common::{Node, SOON};
@@ -108,6 +108,36 @@ async fn a_websocket_is_a_stream_among_others() {
     assert_eq!(down.data().await.unwrap().unwrap(), &b"\x81\x05Hello"[..]);
     let (other, _) = sender.send_request(request(Method::GET, "http://localhost/healthz"), true).unwrap();
     assert_eq!(other.await.unwrap().status(), StatusCode::OK);
+    drop(up);
+}
+
+#[tokio::test]
+async fn a_websocket_to_a_service_is_a_stream_too() {
+    let (node, mut provider) = providing("/chat").await;
+    let mut sender = connect(&node).await;
+    while !sender.is_extended_connect_protocol_enabled() {
+        tokio::task::yield_now().await;
+    }
+    let mut handshake = request(Method::CONNECT, "http://localhost/chat");
+    handshake.headers_mut().insert("sec-websocket-version", "13".parse().unwrap());
+    handshake.headers_mut().insert("sec-websocket-protocol", "one, two".parse().unwrap());
+    handshake.extensions_mut().insert(Protocol::from_static("websocket"));
+    let (response, mut up) = sender.send_request(handshake, false).unwrap();
+    let asked = provider.hear().await;
+    let Body::Request(head) = asked.frame().body else { panic!("{asked:?}") };
+    assert_eq!((head.method, head.authority), ("WEBSOCKET", "localhost"));
+    let pairs = [("sec-websocket-protocol", "two")];
+    let accepted = Response { status: 101, headers: Headers::new(&pairs), ..Response::default() };
+    provider.say(asked.id, &Body::Response(accepted)).await;
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["sec-websocket-protocol"], "two");
+    up.send_data(Bytes::from_static(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"), false).unwrap();
+    let heard = provider.hear().await;
+    assert_eq!((heard.flags, &heard.payload[..]), (Flags::TEXT, &b"Hello"[..]));
+    provider.send(asked.id, Flags::NONE, &Body::Data(Data::default()), b"hi").await;
+    let mut down = response.into_body();
+    assert_eq!(down.data().await.unwrap().unwrap(), &b"\x82\x02hi"[..]);
     drop(up);
 }
 

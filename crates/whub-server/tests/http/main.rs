@@ -6,6 +6,7 @@
 mod common;
 
 mod bodies;
+mod bridges;
 mod browser;
 mod calls;
 mod channels;
