@@ -32,7 +32,7 @@ pub use load::{Loaded, load};
 pub use reference::reference;
 pub use secret::Secret;
 pub use types::{
-    Audience, Auth, Builtin, Channels, Config, Data, Debugging, Http, Limits, Log, LogFormat, Node,
+    Audience, Auth, Builtin, Channels, Config, Data, Debugging, Http, Inspect, Limits, Log, LogFormat, Node,
     ProxyProtocol, SlowPolicy, Tls, WebSocket,
 };
 pub use units::{parse_bytes, parse_duration, show_bytes, show_duration};

@@ -23,6 +23,8 @@ mod events;
 mod exchange;
 mod guard;
 mod head;
+mod inspect;
+mod live;
 mod metered;
 mod metrics;
 mod page;
@@ -50,6 +52,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use whub_transport::Opened;
 
+#[cfg(test)]
+pub(crate) use caller::CallerMailbox;
 pub(crate) use counters::HttpCounters;
 pub(crate) use tie::Tie;
 

@@ -6,6 +6,7 @@ mod connection;
 mod framing;
 mod gaps;
 mod http;
+mod inspect;
 mod local;
 mod mailbox;
 mod modules;

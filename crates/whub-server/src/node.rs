@@ -15,6 +15,7 @@ use whub_transport::{DirectWriter, TransportCounters};
 
 use crate::config::Config;
 use crate::http::HttpCounters;
+use crate::inspect::Inspector;
 use crate::mailbox::{MailboxPolicy, PeerMailbox};
 
 /// What every connection of a node shares.
@@ -25,6 +26,8 @@ pub(crate) struct Node {
     pub(crate) transport: Arc<TransportCounters>,
     /// What happened over HTTP.
     pub(crate) http: HttpCounters,
+    /// What it remembers of calls.
+    pub(crate) inspector: Arc<Inspector>,
     /// When the node began.
     pub(crate) started: Instant,
     /// The configuration as it is now; replaced whole on reload.
@@ -61,6 +64,7 @@ impl Node {
             hub: Arc::new(Hub::new(name, agent, limits)),
             transport,
             http: HttpCounters::default(),
+            inspector: Arc::new(Inspector::new(&config.inspect)),
             started: Instant::now(),
             authenticator: RwLock::new(authenticator(&config)),
             config: RwLock::new(Arc::new(config)),
@@ -115,7 +119,9 @@ impl Node {
     /// Puts what can change while running into force. Sessions whose token is gone are ended.
     pub(crate) fn reload(&self, config: Config) {
         *self.authenticator.write().unwrap_or_else(PoisonError::into_inner) = authenticator(&config);
+        self.inspector.reload(&config.inspect);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.seat_inspector();
         self.tell_all(|| Letter::Recheck);
     }
 

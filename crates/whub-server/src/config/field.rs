@@ -33,6 +33,7 @@ pub(crate) enum Field<T> {
     Networks(At<T, Vec<Network>>),
     Origins(At<T, Vec<String>>),
     Hosts(At<T, Vec<String>>),
+    HeaderNames(At<T, Vec<String>>),
     Services(At<T, Vec<Pattern>>),
     Filters(At<T, Vec<Filter>>),
     Slow(At<T, SlowPolicy>),
@@ -70,6 +71,7 @@ impl<T> Field<T> {
             Self::Networks(at) => *at(target) = parsed(value)?,
             Self::Origins(at) => *at(target) = each(value, origin)?,
             Self::Hosts(at) => *at(target) = each(value, host)?,
+            Self::HeaderNames(at) => *at(target) = each(value, header_name)?,
             Self::Services(at) => *at(target) = each(value, |text| named(&text, Pattern::parse))?,
             Self::Filters(at) => *at(target) = each(value, |text| named(&text, Filter::parse))?,
             Self::Slow(at) => *at(target) = choice(value, &SLOW)?,
@@ -95,7 +97,7 @@ impl<T> Field<T> {
             Self::Secret(at) => *at(to) = at(from).clone(),
             Self::Listen(at) => *at(to) = at(from).clone(),
             Self::Networks(at) => *at(to) = at(from).clone(),
-            Self::Origins(at) | Self::Hosts(at) => *at(to) = at(from).clone(),
+            Self::Origins(at) | Self::Hosts(at) | Self::HeaderNames(at) => *at(to) = at(from).clone(),
             Self::Services(at) => *at(to) = at(from).clone(),
             Self::Filters(at) => *at(to) = at(from).clone(),
             Self::Slow(at) => *at(to) = *at(from),
@@ -124,7 +126,7 @@ impl<T> Field<T> {
             }
             Self::Listen(at) => Value::texts(at(target)),
             Self::Networks(at) => Value::texts(at(target)),
-            Self::Origins(at) | Self::Hosts(at) => Value::texts(at(target)),
+            Self::Origins(at) | Self::Hosts(at) | Self::HeaderNames(at) => Value::texts(at(target)),
             Self::Services(at) => Value::texts(at(target)),
             Self::Filters(at) => Value::texts(at(target)),
             Self::Slow(at) => chosen(*at(target), &SLOW),
@@ -150,6 +152,7 @@ impl<T> Field<T> {
             Self::Networks(_) => "list of addresses and ranges",
             Self::Origins(_) => "list of origins",
             Self::Hosts(_) => "list of host names",
+            Self::HeaderNames(_) => "list of header names",
             Self::Services(_) => "list of service patterns",
             Self::Filters(_) => "list of filters",
             Self::Slow(_) => "`\"drop\"`, `\"conflate\"` or `\"close\"`",
@@ -170,7 +173,12 @@ impl<T> Field<T> {
                 None
             }
             Self::Secret(_) | Self::Listen(_) | Self::Networks(_) | Self::Origins(_) | Self::Hosts(_) => None,
-            Self::Services(_) | Self::Filters(_) | Self::Slow(_) | Self::Format(_) | Self::Levels(_) => None,
+            Self::HeaderNames(_)
+            | Self::Services(_)
+            | Self::Filters(_)
+            | Self::Slow(_)
+            | Self::Format(_)
+            | Self::Levels(_) => None,
             Self::Access(_) | Self::Audience(_) => None,
         }
     }
@@ -293,6 +301,14 @@ fn origin(text: String) -> Result<String, String> {
         ));
     }
     Ok(text)
+}
+
+fn header_name(text: String) -> Result<String, String> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.is_empty() || !text.bytes().all(is_token) {
+        return Err(format!("{text:?} is no header name; write it without its colon and value"));
+    }
+    Ok(text.to_ascii_lowercase())
 }
 
 fn host(text: String) -> Result<String, String> {

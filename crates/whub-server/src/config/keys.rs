@@ -5,8 +5,8 @@ use std::time::Duration;
 use whub_transport::Networks;
 
 use super::{
-    Audience, Auth, Builtin, Channels, Config, Data, Debugging, Grant, Http, Limits, Log, LogFormat, Node,
-    Problems, ProxyProtocol, SlowPolicy, Tls, WebSocket, check, field::Field, load::Sources,
+    Audience, Auth, Builtin, Channels, Config, Data, Debugging, Grant, Http, Inspect, Limits, Log, LogFormat,
+    Node, Problems, ProxyProtocol, SlowPolicy, Tls, WebSocket, check, field::Field, load::Sources,
     tokens::TokenEntry, value::Value,
 };
 
@@ -268,6 +268,43 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "anyone",
         "Who may call `/message`. To whom a peer may then send, its grant `message` says.",
     )),
+    reloadable(key(
+        "inspect.calls",
+        Field::Count(|c| &mut c.inspect.calls, 0..=100_000),
+        "200",
+        "Calls that the inspector remembers. 0 switches it off.",
+    )),
+    reloadable(key(
+        "inspect.bytes",
+        Field::Bytes(|c| &mut c.inspect.bytes, 0..=GIB),
+        "8MiB",
+        "Memory for them, headers and kept bodies; the oldest make room.",
+    )),
+    reloadable(key(
+        "inspect.body_bytes",
+        Field::Bytes(|c| &mut c.inspect.body_bytes, 0..=MIB),
+        "64KiB",
+        "Longest request body that is kept, for a replay. Bodies are never shown.",
+    )),
+    reloadable(key(
+        "inspect.linger",
+        Field::Time(|c| &mut c.inspect.linger, SECOND..=DAY),
+        "10m",
+        "How long the calls of a path are recorded after somebody looked at it.",
+    )),
+    reloadable(key(
+        "inspect.services",
+        Field::Services(|c| &mut c.inspect.services),
+        "",
+        "Services whose calls are recorded without anybody looking.",
+    )),
+    reloadable(key(
+        "inspect.redact",
+        Field::HeaderNames(|c| &mut c.inspect.redact),
+        "",
+        "Headers whose values the inspector hides, besides those whose names tell of credentials: authorization, \
+         cookies, tokens, keys, sessions, signatures.",
+    )),
     key(
         "debug.echo",
         Field::Flag(|c| &mut c.debug.echo),
@@ -403,6 +440,14 @@ fn blank() -> Config {
             clients: Audience::Nobody,
             kick: Audience::Nobody,
             message: Audience::Nobody,
+        },
+        inspect: Inspect {
+            calls: 0,
+            bytes: 0,
+            body_bytes: 0,
+            linger: Duration::ZERO,
+            services: Vec::new(),
+            redact: Vec::new(),
         },
         debug: Debugging { echo: false },
         log: Log { format: LogFormat::Console, level: String::new() },

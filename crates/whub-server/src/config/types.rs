@@ -4,6 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use whub_proto::names::Pattern;
 use whub_transport::{ListenAddress, Networks};
 
 use super::{Grant, Token, keys};
@@ -35,6 +36,8 @@ pub struct Config {
     pub channels: Channels,
     /// Who may call the hub's own services.
     pub builtin: Builtin,
+    /// What the inspector remembers.
+    pub inspect: Inspect,
     /// Aids for development.
     pub debug: Debugging,
     /// Logging.
@@ -213,6 +216,23 @@ pub enum Audience {
     Admin,
     /// Nobody: the service is switched off.
     Nobody,
+}
+
+/// Section `inspect`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspect {
+    /// Calls that are remembered; 0 switches the inspector off.
+    pub calls: usize,
+    /// Bytes that they may hold together.
+    pub bytes: usize,
+    /// Longest request body that is kept for a replay, bytes.
+    pub body_bytes: usize,
+    /// How long calls are recorded after somebody looked.
+    pub linger: Duration,
+    /// Services whose calls are always recorded.
+    pub services: Vec<Pattern>,
+    /// Headers whose values are not shown, besides those that are credentials by their name.
+    pub redact: Vec<String>,
 }
 
 /// Section `debug`.

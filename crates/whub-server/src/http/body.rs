@@ -8,6 +8,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use crate::http::events::EventStream;
 use crate::http::exchange::Download;
+use crate::http::live::Live;
 use crate::http::visit::Stay;
 
 /// A body, and the request's place among those in flight.
@@ -23,6 +24,7 @@ enum Content {
     Full(Bytes),
     Download(Box<Download>),
     Events(Box<EventStream>),
+    Live(Live),
 }
 
 /// Why a body broke off. The client sees its connection or stream fail, never a whole-looking half.
@@ -49,6 +51,11 @@ impl HttpBody {
         Self { content: Content::Events(Box::new(events)), stay: None }
     }
 
+    /// News as they come.
+    pub(super) const fn live(live: Live) -> Self {
+        Self { content: Content::Live(live), stay: None }
+    }
+
     /// The request counts as in flight until the body is gone.
     pub(super) fn keep(&mut self, stay: Stay) {
         self.stay = Some(stay);
@@ -72,6 +79,7 @@ impl Body for HttpBody {
             }
             Content::Download(download) => std::task::ready!(download.poll_bytes(cx)),
             Content::Events(events) => std::task::ready!(events.poll_text(cx)).map(Ok),
+            Content::Live(live) => std::task::ready!(live.poll_text(cx)).map(Ok),
         };
         Poll::Ready(next.map(|result| result.map(Frame::data)))
     }
@@ -80,7 +88,7 @@ impl Body for HttpBody {
         match &self.content {
             Content::Empty => true,
             Content::Full(bytes) => bytes.is_empty(),
-            Content::Download(_) | Content::Events(_) => false,
+            Content::Download(_) | Content::Events(_) | Content::Live(_) => false,
         }
     }
 
@@ -88,7 +96,7 @@ impl Body for HttpBody {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Download(_) | Content::Events(_) => SizeHint::default(),
+            Content::Download(_) | Content::Events(_) | Content::Live(_) => SizeHint::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ pub(super) const CALL: CallId = CallId { id: 1, serial: 1 };
 
 /// The mailbox of an HTTP caller. What it holds is bounded by the credit that the caller gives.
 #[derive(Debug)]
-pub(super) struct CallerMailbox {
+pub(crate) struct CallerMailbox {
     session: SessionId,
     // Held for a push or a pop; the two ends are two tasks.
     state: Mutex<State>,
@@ -37,7 +37,7 @@ struct State {
 const BYTES_MAX: usize = 64 << 20;
 
 impl CallerMailbox {
-    pub(super) fn new(session: SessionId) -> Self {
+    pub(crate) fn new(session: SessionId) -> Self {
         Self { session, state: Mutex::default() }
     }
 

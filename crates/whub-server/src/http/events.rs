@@ -19,7 +19,7 @@ use crate::http::visit::Listening;
 use crate::node::Node;
 
 /// A comment goes out after this much silence at most, so that proxies keep the connection and its loss shows.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// When an `EventSource` comes back after the connection was lost, ms.
 const RETRY_MS: u128 = 2000;
@@ -141,7 +141,8 @@ impl Drop for EventStream {
     }
 }
 
-fn write_event(text: &mut String, name: &str, data: &str) {
+/// Writes one event. Lines of its data cannot become fields.
+pub(super) fn write_event(text: &mut String, name: &str, data: &str) {
     let _ = writeln!(text, "event: {name}");
     // A carriage return ends a line as well.
     for line in data.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r')) {

@@ -42,6 +42,11 @@ impl Exchange {
         self.tie
     }
 
+    /// So many bytes of the answer were taken.
+    pub(super) fn refill(&self, bytes: u32) {
+        self.tie.refill(bytes);
+    }
+
     /// Moves the upload on and waits for the next letter.
     pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         loop {

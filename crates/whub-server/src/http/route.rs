@@ -18,7 +18,9 @@ use crate::http::guard;
 use crate::http::problem::Problem;
 use crate::http::upgrade::{self, Place};
 use crate::http::visit::Stay;
-use crate::http::{call, credentials, metrics, page, publish, request_id, status, subscribe, websocket};
+use crate::http::{
+    call, credentials, inspect, metrics, page, publish, request_id, status, subscribe, websocket,
+};
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
 pub(super) async fn respond(
@@ -144,6 +146,9 @@ async fn api(
             return Err(Problem::method(parts.uri.path(), "GET"));
         }
         return subscribe::subscribe(visit, config, &identity, filter, &parts);
+    }
+    if let Some(own) = own.strip_prefix("inspect").filter(|own| own.is_empty() || own.starts_with('/')) {
+        return inspect::answer(visit, &identity, id, own, &parts).await;
     }
     match own {
         "status" => reading(&parts).map(|()| status::status(&visit.node)),

@@ -18,7 +18,7 @@ use crate::http::visit::Stay;
 use crate::http::{credentials, publish};
 
 /// Tells nginx not to collect what is meant to be seen at once.
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub(super) const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Subscribes to a filter, given as in the URL.
 pub(super) fn subscribe(

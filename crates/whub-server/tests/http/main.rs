@@ -11,6 +11,7 @@ mod browser;
 mod calls;
 mod channels;
 mod http2;
+mod inspector;
 mod openers;
 mod own_paths;
 mod smuggling;
