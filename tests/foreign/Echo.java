@@ -9,7 +9,7 @@ import java.util.concurrent.TimeUnit;
 
 /** The JDK's own WebSocket client against an echo: text, binary, fragments, ping and close. `java Echo.java URL` */
 public final class Echo {
-    private static final int WAIT_S = 10;
+    private static final int WAIT_S = 60;
     private static final BlockingQueue<Object> heard = new LinkedBlockingQueue<>();
 
     public static void main(String[] args) throws Exception {

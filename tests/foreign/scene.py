@@ -13,8 +13,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from hub import Hub
 
-WAIT_S = 10
-"""How long anything in these tests may take before it counts as missing."""
+WAIT_S = 60
+"""How long anything in these tests may take before it counts as missing. Long, because the machine may be busy."""
 
 
 class HubCase(unittest.TestCase):
@@ -35,7 +35,7 @@ class HubCase(unittest.TestCase):
         self.addCleanup(self._open.close)
 
     def socket(self, path: str, **options) -> ClientConnection:
-        """A WebSocket to the hub, closed when the test ends."""
+        """A WebSocket to the hub, closed when the test ends. Not for wss: see test_tls.py."""
         options.setdefault("max_size", 16 * 2**20)
         return self._open.enter_context(
             connect(self.hub.url + path, proxy=None, open_timeout=WAIT_S, close_timeout=WAIT_S, **options)
@@ -49,7 +49,7 @@ class HubCase(unittest.TestCase):
         self._open.callback(_end, process)
         return process
 
-    def run_program(self, *command: str, timeout_s: float = 60, **options) -> str:
+    def run_program(self, *command: str, timeout_s: float = 2 * WAIT_S, **options) -> str:
         """Runs a program to its end, insists on status 0, and returns what it printed."""
         process = self.program(*command, text=True, **options)
         output, errors = process.communicate(timeout=timeout_s)

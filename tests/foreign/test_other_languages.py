@@ -23,7 +23,7 @@ class OtherLanguages(HubCase):
 
     def run_node(self, name: str) -> None:
         # Node 20 has the standard WebSocket behind this flag; later versions have it anyway.
-        self.run_program("node", "--experimental-websocket", "--test", name, cwd=HERE / "node", timeout_s=120)
+        self.run_program("node", "--experimental-websocket", "--test", name, cwd=HERE / "node", timeout_s=300)
 
 
 if __name__ == "__main__":

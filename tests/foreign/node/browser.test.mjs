@@ -14,6 +14,7 @@ let site; // a web server beside the hub, which the browser also knows as evil.e
 before(async () => {
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    timeout: 120_000,
     args: ["--no-sandbox", "--host-resolver-rules=MAP evil.example 127.0.0.1"],
   });
   site = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html><title>page</title>"));
@@ -26,7 +27,7 @@ after(async () => {
 
 async function pageAt(url) {
   const page = await browser.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(60_000);
   await page.goto(url);
   return page;
 }
@@ -36,7 +37,7 @@ function dialogue([url, protocols, frames]) {
   return new Promise((resolve) => {
     const heard = [];
     const socket = new WebSocket(url, protocols);
-    const timer = setTimeout(() => resolve({ heard, outcome: "silence" }), 10_000);
+    const timer = setTimeout(() => resolve({ heard, outcome: "silence" }), 60_000);
     const done = (outcome) => {
       clearTimeout(timer);
       resolve({ heard, outcome });
@@ -58,7 +59,7 @@ const frames = [
 ];
 const protocols = ["whub.v1.json"];
 
-test("a page of this machine subscribes and publishes", { timeout: 40_000 }, async () => {
+test("a page of this machine subscribes and publishes", { timeout: 120_000 }, async () => {
   const page = await pageAt(`http://127.0.0.1:${site.address().port}/`);
   const { heard, outcome } = await page.evaluate(dialogue, [`${hub}/ws`, protocols, frames]);
   assert.equal(outcome, "heard", JSON.stringify(heard));
@@ -67,7 +68,7 @@ test("a page of this machine subscribes and publishes", { timeout: 40_000 }, asy
   await page.close();
 });
 
-test("a stranger's page cannot open a socket to the hub of its visitor", { timeout: 40_000 }, async () => {
+test("a stranger's page cannot open a socket to the hub of its visitor", { timeout: 120_000 }, async () => {
   const page = await pageAt(`http://evil.example:${site.address().port}/`);
   const { heard, outcome } = await page.evaluate(dialogue, [`${hub}/ws`, protocols, frames]);
   assert.deepEqual([heard, outcome], [[], "closed 1006"]);
@@ -79,8 +80,9 @@ test("a stranger's page cannot open a socket to the hub of its visitor", { timeo
   await page.close();
 });
 
-test("a name that a stranger points at the hub is refused", { timeout: 40_000 }, async () => {
+test("a name that a stranger points at the hub is refused", { timeout: 120_000 }, async () => {
   const page = await browser.newPage();
+  page.setDefaultTimeout(60_000);
   const response = await page.goto(`http://evil.example:${port}/`);
   assert.equal(response.status(), 421);
   await page.close();

@@ -6,7 +6,7 @@ import { connect } from "node:http2";
 import { test } from "node:test";
 
 const origin = process.env.WHUB_SERVER.replace(/^ws/, "http");
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 60_000;
 
 /** A text message as a client frames it: masked, here with zeros, and shorter than 126 bytes. */
 function frame(object) {
