@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import pathlib
+import random
 import re
 import signal
+import socket
 import subprocess
 import time
 
-READY_S = 20
-STOP_S = 15
+# Both are upper bounds for a busy machine; the hub itself drains for at most 10 s.
+READY_S = 60
+STOP_S = 60
 
 
 class HubFault(Exception):
@@ -61,6 +64,19 @@ class Hub:
             time.sleep(0.02)
         stop(self._process)
         raise HubFault(f"the hub did not say where it listens; see {self.log}")
+
+
+def free_port() -> int:
+    """A port that nobody listens on, from a range that no system gives to outgoing connections: one of those could
+    take it before the program for which it is meant."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 def stop(process: subprocess.Popen) -> None:

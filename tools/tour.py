@@ -28,11 +28,12 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
+
+from hub import free_port
 
 PORT = "9482"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -123,7 +124,7 @@ class Terminal:
 def take(page: pathlib.Path, binaries: pathlib.Path, wait_s: float) -> int:
     """Takes the tour of `page`; returns the exit status."""
     tour = steps(page.read_text())
-    port = str(_free_port())
+    port = str(free_port())
     environment = {
         **os.environ,
         "PATH": f"{binaries.resolve()}:{os.environ['PATH']}",
@@ -155,16 +156,10 @@ def take(page: pathlib.Path, binaries: pathlib.Path, wait_s: float) -> int:
     return 0 if passed else 1
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", type=pathlib.Path)
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="folder of the whub binary")
-    parser.add_argument("--wait", type=float, default=30, help="seconds for each promised line (default 30)")
+    parser.add_argument("--wait", type=float, default=60, help="seconds for each promised line (default 60)")
     args = parser.parse_args()
     sys.exit(take(args.page, args.bin, args.wait))

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 
-from hub import stop
+from hub import free_port, stop
 
 AGENT = "whub"
 
@@ -49,7 +49,7 @@ class Suite:
     def test_client(self, command: str, part: str, cases: list[str]) -> dict[str, dict]:
         """Lets the client program `command` (given the suite's URL as last argument) run `cases`."""
         folder = self._folder("client", part)
-        port = _free_port()
+        port = free_port()
         url = f"ws://127.0.0.1:{port}"
         spec = self._spec(folder, cases, url=url)
         with open(folder / "log", "wb") as log:
@@ -98,13 +98,7 @@ def _index(folder: pathlib.Path) -> dict[str, dict]:
     return next(iter(by_agent.values()))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _await_port(port: int, process: subprocess.Popen, ready_s: float = 20) -> None:
+def _await_port(port: int, process: subprocess.Popen, ready_s: float = 60) -> None:
     deadline = time.monotonic() + ready_s
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:

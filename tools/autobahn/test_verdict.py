@@ -36,6 +36,7 @@ class Judging(unittest.TestCase):
     def test_unknown_behaviour_and_absent_cases_fail(self):
         result = judge(["1.1.1", "1.1.2"], {"1.1.1": entry("MARVELLOUS")}, {})
         self.assertEqual(result.missing, ["1.1.2"])
+        self.assertEqual(result.failed_cases, ["1.1.1", "1.1.2"])
         self.assertEqual(result.failures, 2)
 
     def test_table_sums_up(self):

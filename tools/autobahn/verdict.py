@@ -64,7 +64,12 @@ class Result:
     @property
     def failures(self) -> int:
         """Cases that must be mended: findings without a reason, and cases the suite did not report."""
-        return sum(not finding.excused for finding in self.findings) + len(self.missing)
+        return len(self.failed_cases)
+
+    @property
+    def failed_cases(self) -> list[str]:
+        """Their ids."""
+        return [finding.case for finding in self.findings if not finding.excused] + self.missing
 
 
 def judge(cases: list[str], index: dict[str, dict], expected: dict[str, dict]) -> Result:
