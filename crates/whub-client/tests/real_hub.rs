@@ -16,7 +16,7 @@ use whub_client::{
 use whub_server::{Server, config::Config};
 
 /// Longer than anything here takes on a busy machine.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A hub with a runtime of its own, so that it can die as a process does.
 struct Hub {

@@ -55,5 +55,5 @@ async fn a_call_that_does_not_end_is_cut_off_when_the_time_is_over() {
 async fn an_idle_node_ends_at_once() {
     let mut node = Node::start().await;
     node.stop();
-    tokio::time::timeout(Duration::from_secs(5), node.running).await.unwrap().unwrap();
+    tokio::time::timeout(SOON, node.running).await.unwrap().unwrap();
 }

@@ -2,7 +2,7 @@
 
 mod whub;
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Instant};
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use rustix::process::Signal;
 use whub::{Hub, Running, Scratch, command, whub};
@@ -39,10 +39,8 @@ fn a_second_signal_ends_at_once() {
     whub::until(|| hub.inflight() > 0);
     hub.process.signal(Signal::TERM);
     hub.process.wait_for("stopping");
-    let before = Instant::now();
     hub.process.signal(Signal::TERM);
     assert_eq!(hub.process.end().0, 1);
-    assert!(before.elapsed().as_secs() < 20);
     caller.signal(Signal::INT);
     caller.end();
 }

@@ -254,7 +254,7 @@ fn a_self_signed_hub_is_reached_by_its_fingerprint_only() {
 fn the_bench_measures_each_verb() {
     let hub = Hub::start(&[]);
     for (what, name) in [("call", "calls"), ("publish", "deliveries"), ("pair", "round trips")] {
-        let (code, out, err) = hub.run(&["bench", what, "--clients", "2", "--duration", "100ms", "--json"]);
+        let (code, out, err) = hub.run(&["bench", what, "--clients", "2", "--duration", "1s", "--json"]);
         assert_eq!((code, err.as_str()), (0, ""), "{what}");
         let told: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!((&told["what"], &told["failed"]), (&name.into(), &0.into()), "{out}");

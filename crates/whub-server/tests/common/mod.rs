@@ -16,7 +16,7 @@ use whub_server::{Handle, Server, ServerBuilder, config::Config};
 use whub_transport::preface::PREFACE;
 
 /// Longer than anything here takes on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A running node.
 pub(crate) struct Node {

@@ -98,7 +98,7 @@ async fn every_way_to_fail_is_one_problem_with_the_known_texts() {
     assert_eq!((refused.status, &refused.json()["slug"]), (409, &"s.taken".into()));
 
     let (late, asked) =
-        tokio::join!(browser.ask("GET /s\nX-Timeout-Ms: 60\nX-Request-Id: r1", b""), provider.hear());
+        tokio::join!(browser.ask("GET /s\nX-Timeout-Ms: 1500\nX-Request-Id: r1", b""), provider.hear());
     assert_eq!((late.status, &late.json()["message"]), (504, &"request timeout for message r1".into()));
     assert_eq!(asked.kind, Kind::Request);
     assert_eq!(provider.hear().await.kind, Kind::Cancel);

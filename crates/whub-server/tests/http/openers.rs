@@ -5,12 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::browser::Browser;
-use crate::common::{Node, SOON};
-
-const PATIENCE: Duration = Duration::from_millis(300);
+use crate::common::Node;
 
 #[tokio::test]
 async fn who_does_not_come_to_a_request_in_time_is_gone() {
+    const PATIENCE: Duration = Duration::from_millis(300);
     let node = Node::with(|config| config.limits.first_request = PATIENCE).await;
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let settings = [&preface[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
@@ -24,30 +23,30 @@ async fn who_does_not_come_to_a_request_in_time_is_gone() {
         preface,
         &settings,
     ] {
-        let mut browser = Browser::visit(&node).await;
         let began = Instant::now();
+        let mut browser = Browser::visit(&node).await;
         browser.write(opening).await;
         browser.until_the_end().await;
-        let took = began.elapsed();
-        assert!(took >= PATIENCE / 2 && took < SOON / 2, "{opening:?} took {took:?}");
+        assert!(began.elapsed() >= PATIENCE, "{opening:?} took {:?}", began.elapsed());
     }
 }
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_but_one_that_waits_for_its_answer_is_not() {
+    // Long enough for a busy machine to say its first words in time.
+    const PATIENCE: Duration = Duration::from_secs(2);
     let node = Node::with(|config| config.limits.first_request = PATIENCE).await;
     let mut provider = node.client().await;
     provider.register(1, "/slow").await;
     let mut browser = Browser::visit(&node).await;
     let answering = async {
         let asked = provider.hear().await;
-        tokio::time::sleep(PATIENCE * 4).await;
+        // A connection that waited for nothing would be closed after twice its patience.
+        tokio::time::sleep(PATIENCE * 3).await;
         let response = whub_proto::Body::Response(whub_proto::Response::default());
         provider.send(asked.id, whub_proto::Flags::END, &response, b"at last").await;
     };
     let (answer, ()) = tokio::join!(browser.ask("GET /slow", b""), answering);
     assert_eq!(answer.text(), "at last");
-    let began = Instant::now();
     assert!(browser.until_the_end().await.is_empty());
-    assert!(began.elapsed() < SOON / 2);
 }
