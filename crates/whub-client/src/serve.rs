@@ -1,5 +1,6 @@
 //! Providing a service: patterns, handlers, what they are given and what they answer.
 
+mod place;
 mod reply;
 mod request;
 mod run;
@@ -16,6 +17,7 @@ use crate::command::{Command, Release, Service};
 use crate::error::Error;
 use crate::key::Key;
 
+pub(crate) use place::{Place, Places};
 pub use reply::{Reply, ServiceError};
 pub use request::Request;
 pub(crate) use run::Job;

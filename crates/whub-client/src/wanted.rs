@@ -7,6 +7,7 @@ use crate::command::{Order, Publication, Seat, Service, Subscriber};
 use crate::error::Error;
 use crate::key::Key;
 use crate::publish::Published;
+use crate::serve::Places;
 
 /// Most messages and calls that wait for a connection.
 const BACKLOG_MAX: usize = 1000;
@@ -25,18 +26,16 @@ pub(crate) struct Wanted {
 /// A service with the places of the calls that run.
 pub(crate) struct Provided {
     pub(crate) service: Service,
-    /// One clone for every running handler.
-    pub(crate) place: std::sync::Arc<()>,
+    pub(crate) places: Places,
 }
 
 impl Provided {
     pub(crate) fn new(service: Service) -> Self {
-        Self { service, place: std::sync::Arc::new(()) }
+        Self { service, places: Places::default() }
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        let running = std::sync::Arc::strong_count(&self.place) - 1;
-        running >= self.service.inflight_max as usize
+        self.places.taken() >= self.service.inflight_max as usize
     }
 }
 

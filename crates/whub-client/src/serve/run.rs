@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use whub_proto::Code;
 
 use super::request::Door;
-use super::{Handler, Reply, Request, ServiceError};
+use super::{Handler, Place, Reply, Request, ServiceError};
 use crate::body::Source;
 use crate::command::{Answer, Command, Release};
 use crate::credit::Credit;
@@ -25,7 +25,7 @@ pub(crate) struct Job {
     /// What the caller accepts of the answer's body.
     pub(crate) download: Arc<Credit>,
     /// Counts this job among those of its service, for as long as it runs.
-    pub(crate) place: Arc<()>,
+    pub(crate) place: Place,
 }
 
 impl Job {

@@ -17,7 +17,7 @@ use crate::credit::{Allowance, Credit, WINDOW_BYTES};
 use crate::error::Error;
 use crate::event::Event;
 use crate::key::Key;
-use crate::serve::{self, Job, ServiceError};
+use crate::serve::{self, Job, Place, ServiceError};
 use crate::session::sockets::Ends;
 use crate::socket::WEBSOCKET;
 use crate::wanted::{Provided, Wanted};
@@ -29,6 +29,7 @@ const RETRY_MS: u32 = 100;
 pub(super) struct Serving {
     key: Key,
     pieces: mpsc::UnboundedSender<Piece>,
+    place: Place,
     pub(super) allowance: Allowance,
     pub(super) download: Arc<Credit>,
     cancelled: watch::Sender<bool>,
@@ -154,16 +155,17 @@ impl Session {
             body: body::Body::new(key, incoming, self.supply.releases.clone()),
             door: None,
         };
+        let place = provided.places.take();
         let job = Job {
             key,
             handler: Arc::clone(&provided.service.handler),
             request: given,
             download: Arc::clone(&download),
-            place: Arc::clone(&provided.place),
+            place: place.clone(),
         };
         let allowance = Allowance::default();
         let socket = (request.method == WEBSOCKET).then(Ends::default);
-        (Serving { key, pieces, allowance, download, cancelled, answered: false, socket }, job)
+        (Serving { key, pieces, place, allowance, download, cancelled, answered: false, socket }, job)
     }
 
     /// More of a request's body.
@@ -268,6 +270,7 @@ impl Session {
     pub(super) fn end_serving(&mut self, id: u64) {
         let Some(serving) = self.served.remove(&id) else { return };
         self.ids.remove(&serving.key);
+        serving.place.leave();
         serving.download.close();
     }
 }
