@@ -36,6 +36,7 @@ mod route;
 mod status;
 mod subscribe;
 mod tie;
+mod trailers;
 mod upgrade;
 mod upload;
 mod visit;

@@ -71,13 +71,13 @@ impl Body for HttpBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let next = match &mut self.content {
+            Content::Download(download) => return download.poll_frame(cx),
             Content::Empty => None,
             Content::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.content = Content::Empty;
                 (!bytes.is_empty()).then_some(Ok(bytes))
             }
-            Content::Download(download) => std::task::ready!(download.poll_bytes(cx)),
             Content::Events(events) => std::task::ready!(events.poll_text(cx)).map(Ok),
             Content::Live(live) => std::task::ready!(live.poll_text(cx)).map(Ok),
         };

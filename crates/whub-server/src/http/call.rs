@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRAILER};
 use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode};
+use hyper::{HeaderMap, Method, Response, StatusCode};
 use whub_core::middleware::Door;
 use whub_core::{Caller, Fault, HEAD_TOO_LARGE, Identity, Mailbox, Order, Packet};
 use whub_proto::names::ServicePath;
@@ -23,8 +23,12 @@ use crate::http::head;
 use crate::http::problem::Problem;
 use crate::http::request_id;
 use crate::http::tie::Tie;
+use crate::http::trailers;
 use crate::http::upload::{Upload, UploadError};
 use crate::http::visit::Visit;
+
+/// How often the call was moved to another provider, where it was.
+const MOVED: HeaderName = HeaderName::from_static("whub-moved");
 
 /// A body that is no longer than this, and says so, travels in the frame of its request, bytes.
 const WHOLE_BYTES: u64 = 64 * 1024;
@@ -55,7 +59,8 @@ pub(super) async fn call(
     } else if body.size_hint().exact().is_some_and(|bytes| bytes <= WHOLE_BYTES) {
         let patience = limits.call_timeout;
         let whole = tokio::time::timeout(patience, whole(body)).await.map_err(|_| too_slow())?;
-        (whole.map_err(|error| broken_upload(error, body_bytes_max))?, None)
+        let (whole, trailers) = whole.map_err(|error| broken_upload(error, body_bytes_max))?;
+        (whole, trailers.map(Upload::of_trailers))
     } else {
         (Bytes::new(), Some(Upload::new(body, body_bytes_max)))
     };
@@ -157,12 +162,18 @@ fn authority(parts: &Parts) -> &str {
     parts.uri.authority().map(|authority| authority.as_str()).or(named).unwrap_or_default()
 }
 
-/// A body of known and small length, in one piece; most come in one.
-async fn whole(mut body: Incoming) -> Result<Bytes, UploadError> {
-    let mut whole = Bytes::new();
+/// A body of known and small length, in one piece; most come in one. With what follows it.
+async fn whole(mut body: Incoming) -> Result<(Bytes, Option<HeaderMap>), UploadError> {
+    let (mut whole, mut trailers) = (Bytes::new(), None);
     let mut joined = BytesMut::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let Ok(data) = frame.map_err(|_| UploadError::BrokenOff)?.into_data() else { continue };
+        let data = match frame.map_err(|_| UploadError::BrokenOff)?.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                trailers = frame.into_trailers().ok();
+                continue;
+            }
+        };
         if whole.is_empty() && joined.is_empty() {
             whole = data;
             continue;
@@ -170,7 +181,7 @@ async fn whole(mut body: Incoming) -> Result<Bytes, UploadError> {
         joined.extend_from_slice(&std::mem::take(&mut whole));
         joined.extend_from_slice(&data);
     }
-    Ok(if joined.is_empty() { whole } else { joined.freeze() })
+    Ok((if joined.is_empty() { whole } else { joined.freeze() }, trailers))
 }
 
 /// The first frame of the answer becomes the head.
@@ -182,7 +193,9 @@ pub(super) fn answer(
 ) -> Result<Response<HttpBody>, Problem> {
     let frame = packet.frame().map_err(|error| bad_answer(error.to_string()))?;
     if let Body::Error(failure) = &frame.body {
-        return Err(Problem::of_service(failure));
+        let mut answer = Problem::of_service(failure).into_response();
+        head::fill_beside(&mut answer, packet, failure.headers);
+        return Ok(answer);
     }
     let Body::Response(response) = &frame.body else {
         return Err(bad_answer(format!("the service began its answer with {:?}", frame.head.kind)));
@@ -204,6 +217,14 @@ pub(super) fn answer(
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     head::fill(&mut answer, packet, response.headers);
+    if let Some(names) = trailers::announced(response.headers).filter(|_| !last && !bodiless) {
+        answer.headers_mut().insert(TRAILER, names);
+    }
+    // Only the hub says so.
+    answer.headers_mut().remove(MOVED);
+    if let Some(via) = frame.via.filter(|via| via.moved > 0) {
+        answer.headers_mut().insert(MOVED, u16::from(via.moved).into());
+    }
     // The length of a whole body is known here; of others it is the service's word, which hyper holds it to.
     if (bodiless || !last)
         && status != StatusCode::NO_CONTENT

@@ -3,12 +3,15 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::body::Frame;
 use whub_core::{Fault, Letter, Packet, WINDOW};
 use whub_proto::{Body, Code, Kind};
 
 use crate::http::body::BrokenOff;
 use crate::http::caller::CALL;
 use crate::http::tie::Tie;
+use crate::http::trailers;
 use crate::http::upload::{Upload, UploadError};
 
 /// Response bytes that the client has taken before the provider is told so.
@@ -51,6 +54,8 @@ impl Exchange {
     pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         loop {
             match self.tie.caller().poll_letter(cx) {
+                // The answer has not begun; what is said about its progress has no place in HTTP.
+                Poll::Ready(Letter::Answer { packet, .. }) if is_progress(&packet) => {}
                 Poll::Ready(Letter::Answer { packet, last, .. }) => {
                     if last {
                         self.tie.settle();
@@ -99,6 +104,7 @@ pub(super) struct Download {
     exchange: Exchange,
     /// What came with the head.
     first: Bytes,
+    trailers: Option<HeaderMap>,
     /// Taken by the client, not yet told to the provider.
     taken: u32,
     ended: bool,
@@ -106,19 +112,25 @@ pub(super) struct Download {
 
 impl Download {
     pub(super) fn new(exchange: Exchange, first: Bytes) -> Self {
-        Self { exchange, first, taken: 0, ended: false }
+        Self { exchange, first, trailers: None, taken: 0, ended: false }
     }
 
-    /// The next bytes; `None` at the end.
-    pub(super) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    /// The next bytes, or what follows them; `None` at the end.
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
-            return Poll::Ready(Some(Ok(self.take(first))));
+            return Poll::Ready(Some(Ok(Frame::data(self.take(first)))));
         }
         while !self.ended {
             let bytes = match std::task::ready!(self.exchange.poll_turn(cx)) {
                 Turn::Answer { packet, last } => {
                     self.ended = last;
+                    if last {
+                        self.trailers = trailers::of_answer(&packet);
+                    }
                     match content(&packet) {
                         Ok(bytes) => bytes,
                         Err(error) => return self.break_off(error),
@@ -128,10 +140,10 @@ impl Download {
                 Turn::Upload(error) => return self.break_off(format!("its request did: {error:?}")),
             };
             if !bytes.is_empty() {
-                return Poll::Ready(Some(Ok(self.take(bytes))));
+                return Poll::Ready(Some(Ok(Frame::data(self.take(bytes)))));
             }
         }
-        Poll::Ready(None)
+        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     fn take(&mut self, bytes: Bytes) -> Bytes {
@@ -142,10 +154,19 @@ impl Download {
         bytes
     }
 
-    fn break_off(&mut self, why: String) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    fn break_off<T>(&mut self, why: String) -> Poll<Option<Result<T, BrokenOff>>> {
         self.ended = true;
         Poll::Ready(Some(Err(BrokenOff(why))))
     }
+}
+
+fn is_progress(packet: &Packet) -> bool {
+    if packet.head(CALL.id).kind != Kind::Response {
+        return false;
+    }
+    let Ok(frame) = packet.frame() else { return false };
+    let Body::Response(response) = frame.body else { return false };
+    matches!(response.status, 100 | 102..=199)
 }
 
 fn content(packet: &Packet) -> Result<Bytes, String> {

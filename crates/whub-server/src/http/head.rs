@@ -60,7 +60,7 @@ fn is_kept_back(name: &str) -> bool {
 }
 
 /// RFC 9110 section 7.6.1, and what older software takes for it.
-fn is_hop_by_hop(name: &str) -> bool {
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection"
@@ -137,6 +137,18 @@ pub(super) fn fill<B>(response: &mut Response<B>, packet: &Packet, headers: Head
         let shared = packet.bytes().slice_ref(value.as_bytes());
         let Ok(value) = HeaderValue::from_maybe_shared(shared) else { continue };
         filled.append(name, value);
+    }
+}
+
+/// Adds headers that come with a service's error, where the hub has set none.
+pub(super) fn fill_beside<B>(response: &mut Response<B>, packet: &Packet, headers: Headers<'_>) {
+    let own: Vec<HeaderName> = response.headers().keys().cloned().collect();
+    let mut filled = Response::new(());
+    fill(&mut filled, packet, headers);
+    for (name, value) in filled.headers() {
+        if !own.contains(name) {
+            response.headers_mut().append(name.clone(), value.clone());
+        }
     }
 }
 

@@ -4,11 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
-use hyper::body::{Body as _, Incoming};
+use hyper::HeaderMap;
+use hyper::body::{Body as _, Frame, Incoming};
 use whub_core::WINDOW;
 use whub_proto::Flags;
 
 use crate::http::tie::Tie;
+use crate::http::trailers;
 
 /// Largest piece, bytes: small enough that a provider's other calls get their turn.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -16,9 +18,12 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// A body under way.
 #[derive(Debug)]
 pub(super) struct Upload {
-    body: Incoming,
+    /// `None` once all of it was read.
+    body: Option<Incoming>,
     /// Read, but not yet sent.
     chunk: Bytes,
+    /// What follows the body.
+    trailers: Option<HeaderMap>,
     /// What the provider accepts.
     credit: u64,
     /// What the client may still send in all.
@@ -37,7 +42,13 @@ pub(super) enum UploadError {
 impl Upload {
     /// `body_bytes_max`: the limit of all bytes.
     pub(super) fn new(body: Incoming, body_bytes_max: u64) -> Self {
-        Self { body, chunk: Bytes::new(), credit: WINDOW.into(), left: body_bytes_max }
+        let chunk = Bytes::new();
+        Self { body: Some(body), chunk, trailers: None, credit: WINDOW.into(), left: body_bytes_max }
+    }
+
+    /// A body that has been sent, but for its trailers.
+    pub(super) fn of_trailers(trailers: HeaderMap) -> Self {
+        Self { body: None, chunk: Bytes::new(), trailers: Some(trailers), credit: 0, left: 0 }
     }
 
     /// The provider accepts more.
@@ -49,14 +60,10 @@ impl Upload {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, tie: &Tie) -> Poll<Result<(), UploadError>> {
         loop {
             if self.chunk.is_empty() {
-                match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                    // Trailers have no place in the protocol's requests.
-                    Some(Ok(frame)) => self.take(frame.into_data().unwrap_or_default())?,
+                match std::task::ready!(self.poll_body(cx)) {
+                    Some(Ok(frame)) => self.take(frame)?,
                     Some(Err(_)) => return Poll::Ready(Err(UploadError::BrokenOff)),
-                    None => {
-                        tie.upload_piece(Flags::END, &[]);
-                        return Poll::Ready(Ok(()));
-                    }
+                    None => return Poll::Ready(self.end(tie)),
                 }
                 continue;
             }
@@ -66,7 +73,7 @@ impl Upload {
             }
             let credit = usize::try_from(self.credit).unwrap_or(usize::MAX);
             let count = self.chunk.len().min(PIECE_BYTES).min(credit);
-            let last = count == self.chunk.len() && self.body.is_end_stream();
+            let last = count == self.chunk.len() && self.is_read();
             tie.upload_piece(Flags::NONE.with_if(last, Flags::END), &self.chunk[..count]);
             self.chunk.advance(count);
             self.credit -= count as u64;
@@ -76,7 +83,34 @@ impl Upload {
         }
     }
 
-    fn take(&mut self, chunk: Bytes) -> Result<(), UploadError> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    /// Nothing follows what was read, no trailers either.
+    fn is_read(&self) -> bool {
+        self.trailers.is_none() && self.body.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn end(&mut self, tie: &Tie) -> Result<(), UploadError> {
+        match self.trailers.take() {
+            Some(trailers) => tie.upload(trailers::of_request(&trailers).ok_or(UploadError::BrokenOff)?),
+            None => tie.upload_piece(Flags::END, &[]),
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<(), UploadError> {
+        let chunk = match frame.into_data() {
+            Ok(chunk) => chunk,
+            Err(frame) => {
+                self.trailers = frame.into_trailers().ok();
+                return Ok(());
+            }
+        };
         self.left = self.left.checked_sub(chunk.len() as u64).ok_or(UploadError::TooLarge)?;
         self.chunk = chunk;
         Ok(())

@@ -10,14 +10,14 @@ use whub_proto::{Body, Data, Flags, Headers, Kind, Response};
 use crate::calls::providing;
 use crate::common::{Node, SOON};
 
-async fn connect(node: &Node) -> SendRequest<Bytes> {
+pub(crate) async fn connect(node: &Node) -> SendRequest<Bytes> {
     let socket = TcpStream::connect(node.authority()).await.unwrap();
     let (sender, connection) = h2::client::handshake(socket).await.unwrap();
     tokio::spawn(connection);
     sender.ready().await.unwrap()
 }
 
-fn request(method: Method, uri: &str) -> Request<()> {
+pub(crate) fn request(method: Method, uri: &str) -> Request<()> {
     Request::builder().method(method).uri(uri).body(()).unwrap()
 }
 

@@ -15,5 +15,6 @@ mod inspector;
 mod openers;
 mod own_paths;
 mod smuggling;
+mod trailers;
 mod visitors;
 mod websockets;
