@@ -5,7 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         bench::Bench, call::Call, completions::Completions, config::ConfigCommand, expose::Expose,
-        pair::Pair, provide::Provide, publish::Publish, serve::Serve, status::Status, subscribe::Subscribe,
+        inspect::Inspect, pair::Pair, provide::Provide, publish::Publish, serve::Serve, status::Status,
+        subscribe::Subscribe,
     },
     exit::Exit,
 };
@@ -52,6 +53,7 @@ pub(crate) enum Command {
     Subscribe(Subscribe),
     Pair(Pair),
     Status(Status),
+    Inspect(Inspect),
     Bench(Bench),
     Config(ConfigCommand),
     Completions(Completions),
@@ -65,6 +67,7 @@ impl Command {
             Self::Publish(publish) => publish.json,
             Self::Subscribe(subscribe) => subscribe.json,
             Self::Status(status) => status.json,
+            Self::Inspect(inspect) => inspect.json,
             Self::Bench(bench) => bench.json,
             Self::Config(config) => config.wants_json(),
             Self::Serve(_) | Self::Provide(_) | Self::Expose(_) | Self::Pair(_) | Self::Completions(_) => {

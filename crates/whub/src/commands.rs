@@ -5,12 +5,14 @@ pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod expose;
+pub(crate) mod inspect;
 pub(crate) mod pair;
 pub(crate) mod provide;
 pub(crate) mod publish;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod subscribe;
+mod table;
 
 use crate::{cli::Command, exit::Failure};
 
@@ -25,6 +27,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Subscribe(subscribe) => subscribe.run(),
         Command::Pair(pair) => pair.run(),
         Command::Status(status) => status.run(),
+        Command::Inspect(inspect) => inspect.run(),
         Command::Bench(bench) => bench.run(),
         Command::Config(config) => config.run(),
         Command::Completions(completions) => completions.run(),

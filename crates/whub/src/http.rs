@@ -4,72 +4,182 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use whub_server::config::Secret;
-use whub_transport::{Alpn, DialError, DialOptions, Dialer, ServerUrl, Trust};
+use whub_transport::{Alpn, DialError, DialOptions, Dialer, ServerUrl, Stream, Trust};
 
 use crate::exit::{Exit, Failure};
 
 /// The deadline of a request, connection included.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Longest answer that is read.
+/// Longest answer that is read; of events, the longest line.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
 
 /// Header fields of an answer.
 const FIELDS_MAX: usize = 64;
 
-/// Asks for `path` and gives the body of an answer with status 200.
-pub(crate) async fn get(
-    url: &ServerUrl,
-    trust: Trust,
-    token: Option<&Secret>,
-    path: &str,
-) -> Result<Vec<u8>, Failure> {
-    let asked = tokio::time::timeout(WITHIN, exchange(url, trust, token, path)).await;
-    let answer = asked
-        .map_err(|_| Failure::new(Exit::Timeout, format!("{url} did not answer within {WITHIN:?}")))??;
-    let (status, body) = split(&answer).ok_or_else(|| no_hub(url))?;
-    match status {
-        200 => Ok(body.to_vec()),
-        401 | 403 => Err(Failure::new(Exit::Denied, format!("{url} wants a token that permits this"))
-            .try_this("set WHUB_TOKEN, or name a file with --token-file")),
-        status => Err(Failure::new(
-            Exit::Failed,
-            format!("{url} answered {path} with status {status}; is it a hub?"),
-        )),
+/// Longest head of an answer, bytes.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// The hub's HTTP side.
+#[derive(Debug)]
+pub(crate) struct HttpHub {
+    pub(crate) url: ServerUrl,
+    pub(crate) trust: Trust,
+    pub(crate) token: Option<Secret>,
+}
+
+impl HttpHub {
+    /// Asks for `path` and gives the body of an answer with status 200.
+    pub(crate) async fn get(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        self.ask("GET", path, WITHIN).await
+    }
+
+    /// Asks for something to be done within that time, and gives the body of an answer with status 200.
+    pub(crate) async fn post(&self, path: &str, within: Duration) -> Result<Vec<u8>, Failure> {
+        self.ask("POST", path, within).await
+    }
+
+    /// Asks for `path` and gives the events that the answer is made of.
+    pub(crate) async fn events(&self, path: &str) -> Result<Events, Failure> {
+        let opened = async {
+            let mut stream = self.send("GET", path).await?;
+            let (status, begun) = self.head(&mut stream).await?;
+            if status != 200 {
+                let mut body = begun;
+                let read = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut body).await;
+                read.map_err(|error| self.broken(&error))?;
+                return Err(self.refused(path, status, &body));
+            }
+            let url = self.url.clone();
+            Ok(Events { url, lines: BufReader::new(Box::new(std::io::Cursor::new(begun).chain(stream))) })
+        };
+        tokio::time::timeout(WITHIN, opened).await.map_err(|_| self.late(WITHIN))?
+    }
+
+    async fn ask(&self, method: &str, path: &str, within: Duration) -> Result<Vec<u8>, Failure> {
+        let asked = async {
+            let mut stream = self.send(method, path).await?;
+            let (status, mut body) = self.head(&mut stream).await?;
+            let read = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut body).await;
+            read.map_err(|error| self.broken(&error))?;
+            if status == 200 { Ok(body) } else { Err(self.refused(path, status, &body)) }
+        };
+        tokio::time::timeout(within, asked).await.map_err(|_| self.late(within))?
+    }
+
+    async fn send(&self, method: &str, path: &str) -> Result<Stream, Failure> {
+        let options =
+            DialOptions { connect_within: WITHIN, trust: self.trust.clone(), alpn: Some(Alpn::Http1) };
+        let dialled = Dialer::new(self.url.clone(), options).connect().await;
+        let mut stream = dialled.map_err(|error| unreachable(&error))?;
+        let host = self.url.authority();
+        let token = self.token.as_ref().map(|token| format!("Authorization: Bearer {}\r\n", token.expose()));
+        let token = token.unwrap_or_default();
+        let request = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\n{token}\r\n");
+        stream.write_all(request.as_bytes()).await.map_err(|error| self.broken(&error))?;
+        Ok(stream)
+    }
+
+    /// Status of the answer, and what has come of its body.
+    async fn head(&self, stream: &mut Stream) -> Result<(u16, Vec<u8>), Failure> {
+        let mut came = Vec::new();
+        loop {
+            match split(&came) {
+                Ok(Some((status, length))) => return Ok((status, came.split_off(length))),
+                Ok(None) if came.len() < HEAD_BYTES_MAX => {}
+                Ok(None) | Err(_) => return Err(self.no_hub()),
+            }
+            if stream.read_buf(&mut came).await.map_err(|error| self.broken(&error))? == 0 {
+                return Err(self.no_hub());
+            }
+        }
+    }
+
+    /// What the hub says in the words of its problem document, if it is one.
+    fn refused(&self, path: &str, status: u16, body: &[u8]) -> Failure {
+        let problem: Option<Value> = serde_json::from_slice(body).ok();
+        let detail = problem.as_ref().and_then(|problem| problem.get("detail")).and_then(Value::as_str);
+        let url = &self.url;
+        let said = detail.map(str::to_owned);
+        match status {
+            401 | 403 => {
+                let said = said.unwrap_or_else(|| format!("{url} wants a token that permits this"));
+                let advice = "set WHUB_TOKEN, or name a file with --token-file";
+                Failure::new(Exit::Denied, said).try_this(advice)
+            }
+            404 if said.is_some() => Failure::new(Exit::NotFound, said.unwrap_or_default()),
+            status => {
+                let said = said.unwrap_or_else(|| "is it a hub?".to_owned());
+                Failure::new(Exit::Failed, format!("{url} answered {path} with status {status}: {said}"))
+            }
+        }
+    }
+
+    fn broken(&self, error: &std::io::Error) -> Failure {
+        Failure::new(Exit::Unreachable, format!("the connection to {} broke: {error}", self.url))
+    }
+
+    fn no_hub(&self) -> Failure {
+        Failure::new(Exit::Failed, format!("what answers at {} is no hub", self.url))
+    }
+
+    fn late(&self, within: Duration) -> Failure {
+        Failure::new(Exit::Timeout, format!("{} did not answer within {within:?}", self.url))
     }
 }
 
-async fn exchange(
-    url: &ServerUrl,
-    trust: Trust,
-    token: Option<&Secret>,
-    path: &str,
-) -> Result<Vec<u8>, Failure> {
-    let options = DialOptions { connect_within: WITHIN, trust, alpn: Some(Alpn::Http1) };
-    let mut stream =
-        Dialer::new(url.clone(), options).connect().await.map_err(|error| unreachable(&error))?;
-    let host = url.authority();
-    let token =
-        token.map(|token| format!("Authorization: Bearer {}\r\n", token.expose())).unwrap_or_default();
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n{token}\r\n");
-    let mut answer = Vec::new();
-    let written = stream.write_all(request.as_bytes()).await;
-    let read = match written {
-        Ok(()) => stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await,
-        Err(error) => Err(error),
-    };
-    read.map_err(|error| Failure::new(Exit::Unreachable, format!("the connection to {url} broke: {error}")))?;
-    Ok(answer)
+/// Server-sent events as they come.
+pub(crate) struct Events {
+    url: ServerUrl,
+    lines: BufReader<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
 }
 
-/// Status and body.
-fn split(answer: &[u8]) -> Option<(u16, &[u8])> {
+/// One event.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) data: String,
+}
+
+impl Events {
+    /// The next event; `None` when the hub has ended them.
+    pub(crate) async fn next(&mut self) -> Result<Option<Event>, Failure> {
+        let mut event = Event::default();
+        loop {
+            let mut line = String::new();
+            let read = (&mut self.lines).take(ANSWER_BYTES_MAX).read_line(&mut line).await;
+            let count = read.map_err(|error| {
+                Failure::new(Exit::Unreachable, format!("the connection to {} broke: {error}", self.url))
+            })?;
+            if count == 0 {
+                return Ok(None);
+            }
+            let line = line.trim_end_matches(['\r', '\n']);
+            if let Some(name) = line.strip_prefix("event: ") {
+                event.name = name.to_owned();
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                if !event.data.is_empty() {
+                    event.data.push('\n');
+                }
+                event.data.push_str(data);
+            } else if line.is_empty() && !event.name.is_empty() {
+                return Ok(Some(event));
+            }
+        }
+    }
+}
+
+/// Status, and where the body begins; nothing while the head is not whole.
+fn split(answer: &[u8]) -> Result<Option<(u16, usize)>, httparse::Error> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut head = httparse::Response::new(&mut fields);
-    let httparse::Status::Complete(length) = head.parse(answer).ok()? else { return None };
-    Some((head.code?, answer.get(length..)?))
+    Ok(match head.parse(answer)? {
+        httparse::Status::Complete(length) => head.code.map(|code| (code, length)),
+        httparse::Status::Partial => None,
+    })
 }
 
 fn unreachable(error: &DialError) -> Failure {
@@ -82,22 +192,31 @@ fn unreachable(error: &DialError) -> Failure {
     Failure::new(exit, error.to_string())
 }
 
-fn no_hub(url: &ServerUrl) -> Failure {
-    Failure::new(Exit::Failed, format!("what answers at {url} is no hub"))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use super::*;
 
     #[test]
     fn answers_are_split() {
-        assert_eq!(split(b"HTTP/1.0 200 OK\r\na: b\r\n\r\nbody"), Some((200, &b"body"[..])));
-        assert_eq!(split(b"HTTP/1.1 503 Service Unavailable\r\n\r\n"), Some((503, &b""[..])));
-        for broken in
-            [&b""[..], b"HTTP/1.1 200 OK\r\na: b\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x0e\x57\x48\x42\x01"]
-        {
-            assert_eq!(split(broken), None);
+        assert_eq!(split(b"HTTP/1.0 200 OK\r\na: b\r\n\r\nbody"), Ok(Some((200, 25))));
+        assert_eq!(split(b"HTTP/1.1 503 Service Unavailable\r\n\r\n"), Ok(Some((503, 36))));
+        for partial in [&b""[..], b"HTTP/1.1 200 OK\r\na: b\r\n"] {
+            assert_eq!(split(partial), Ok(None));
         }
+        for broken in [&b"SSH-2.0-OpenSSH_9.2\r\n"[..], b"\x0e\x57\x48\x42\x01"] {
+            assert!(split(broken).is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn events_are_read() {
+        let text = "retry: 2000\n\nevent: a\ndata: 1\n\n:\n\nevent: b\ndata: 2\ndata: 3\n\nevent: cut";
+        let lines: Box<dyn tokio::io::AsyncRead + Send + Unpin> = Box::new(text.as_bytes());
+        let mut events = Events { url: "ws://h".parse().unwrap(), lines: BufReader::new(lines) };
+        for (name, data) in [("a", "1"), ("b", "2\n3")] {
+            let event = Event { name: name.to_owned(), data: data.to_owned() };
+            assert_eq!(events.next().await.unwrap(), Some(event));
+        }
+        assert_eq!(events.next().await.unwrap(), None);
     }
 }

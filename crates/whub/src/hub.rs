@@ -6,13 +6,14 @@ use std::{
 };
 
 use clap::Args;
+use serde_json::Value;
 use whub_client::{Client, connect};
 use whub_server::config::Secret;
 use whub_transport::{ServerUrl, Trust, UrlError, tls::FingerprintError};
 
 use crate::{
     exit::{Exit, Failure},
-    http,
+    http::HttpHub,
 };
 
 /// Flags of every client command.
@@ -54,8 +55,8 @@ impl HubArgs {
         Ok(hub.await?)
     }
 
-    /// Asks the hub's HTTP side; gives the body.
-    pub(crate) async fn get(&self, path: &str) -> Result<Vec<u8>, Failure> {
+    /// The hub's HTTP side.
+    pub(crate) fn http(&self) -> Result<HttpHub, Failure> {
         let usage = |text: String| Failure::new(Exit::Usage, text);
         let url: ServerUrl = self.server.parse().map_err(|error: UrlError| usage(error.to_string()))?;
         let trust = match (&self.tls_ca, &self.tls_pin) {
@@ -65,7 +66,12 @@ impl HubArgs {
             }
             (None, None) => Trust::System,
         };
-        http::get(&url, trust, self.token()?.as_ref(), path).await
+        Ok(HttpHub { url, trust, token: self.token()? })
+    }
+
+    /// Asks the hub's HTTP side; gives the JSON that it answers.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        json(&self.http()?.get(path).await?)
     }
 
     /// The token never comes from a flag, because command lines show in process lists.
@@ -82,6 +88,12 @@ impl HubArgs {
         let secret = text.map(Secret::new).transpose();
         secret.map_err(|flaw| Failure::new(Exit::Usage, format!("the token in {place} {flaw}")))
     }
+}
+
+/// What an answer says.
+pub(crate) fn json(body: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(body)
+        .map_err(|error| Failure::new(Exit::Failed, format!("the answer is no JSON: {error}")))
 }
 
 fn first_line(path: &Path) -> io::Result<String> {

@@ -6,11 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use whub_server::config::show_duration;
 
-use crate::{
-    exit::{Exit, Failure},
-    hub::HubArgs,
-    output, runtime,
-};
+use crate::{commands::table::table as columns, exit::Failure, hub::HubArgs, output, runtime};
 
 /// Show how a hub is doing
 #[derive(Args, Debug)]
@@ -35,8 +31,8 @@ Counters are shown once they are not zero. The services are those that the token
 impl Status {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         runtime::run_client(async {
-            let status = parse(&self.hub.get("/v1/status").await?)?;
-            let services = parse(&self.hub.get("/v1/services").await?)?;
+            let status = self.hub.get("/v1/status").await?;
+            let services = self.hub.get("/v1/services").await?;
             let services = services.get("services").cloned().unwrap_or_default();
             if self.json {
                 return output::print_json(&json!({ "status": status, "services": services }));
@@ -44,11 +40,6 @@ impl Status {
             output::print(&show(&status, &services))
         })
     }
-}
-
-fn parse(body: &[u8]) -> Result<Value, Failure> {
-    serde_json::from_slice(body)
-        .map_err(|error| Failure::new(Exit::Failed, format!("the answer is no JSON: {error}")))
 }
 
 fn show(status: &Value, services: &Value) -> String {
@@ -92,15 +83,13 @@ fn service_table(services: &Value) -> String {
     if services.is_empty() {
         return String::new();
     }
-    let pattern = |service: &Value| service.get("pattern").and_then(Value::as_str).unwrap_or("?").to_owned();
-    let width = services.iter().map(|service| pattern(service).len()).max().unwrap_or(0).max("service".len());
-    let mut shown = format!("\n{:width$}  providers  in flight  calls\n", "service");
-    for service in services {
-        let number = |key: &str| service.get(key).and_then(Value::as_u64).unwrap_or(0);
-        let (providers, inflight, calls) = (number("providers"), number("inflight"), number("calls"));
-        shown.push_str(&format!("{:width$}  {providers:>9}  {inflight:>9}  {calls:>5}\n", pattern(service)));
-    }
-    shown
+    let mut rows = vec![["service", "providers", "in flight", "calls"].map(str::to_owned)];
+    rows.extend(services.iter().map(|service| {
+        let number = |key: &str| service.get(key).and_then(Value::as_u64).unwrap_or(0).to_string();
+        let pattern = service.get("pattern").and_then(Value::as_str).unwrap_or("?").to_owned();
+        [pattern, number("providers"), number("inflight"), number("calls")]
+    }));
+    format!("\n{}", columns(&rows, [false, true, true, true]))
 }
 
 #[cfg(test)]
