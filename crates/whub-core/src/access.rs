@@ -30,7 +30,8 @@ impl Grants {
     /// Every service, channel and pair, without administration. Channels that begin with `$` are the hub's own.
     #[must_use]
     pub fn all() -> Self {
-        let services = || vec![Pattern::parse("/*rest").expect("a pattern")];
+        let services =
+            || ["/*rest", "//:host/*rest"].map(|text| Pattern::parse(text).expect("a pattern")).into();
         let names = || vec![Filter::parse("#").expect("a filter")];
         Self {
             provide: services(),
@@ -49,8 +50,14 @@ impl Grants {
     }
 
     /// # Errors
-    /// `Forbidden` when no granted pattern covers this one.
+    /// `BadRequest` for a pattern of every host, which can only be granted; `Forbidden` when no granted pattern covers
+    /// this one.
     pub fn may_provide(&self, pattern: &Pattern) -> Result<(), Fault> {
+        if pattern.is_any_host() {
+            let reason =
+                format!("{pattern} means every host; name the one to provide, as in //app.example.com/*rest");
+            return Err(Fault::fatal(Code::BadRequest, "service.any_host", reason));
+        }
         demand(self.provide.iter().any(|granted| granted.covers(pattern)), "provide", pattern.as_str())
     }
 

@@ -9,6 +9,7 @@
 //! | a set of names | [`Pattern`] `/billing/:op`, `/files/*rest` | [`Filter`] `news/+`, `news/#` |
 //! | one segment | `:name` (not empty) | `+` |
 //! | the remainder, which may be empty | `*rest` | `#` |
+//! | a host of its own | `//app.example.com/*rest` | |
 //!
 //! Absent on purpose: case folding and Unicode normalisation. Names are compared byte by byte after decoding.
 
@@ -16,6 +17,7 @@ mod channel;
 mod endpoint_name;
 mod escape;
 mod filter;
+mod host;
 mod pair_id;
 mod path;
 mod pattern;
@@ -101,6 +103,12 @@ pub enum NameError {
     /// A call to a path that the hub itself serves.
     #[error("the hub itself serves this path; it is no service")]
     NoService,
+    /// A host that is not a name, or is the hub's own.
+    #[error(
+        "the host behind `//` is a name with a dot, such as app.example.com (letters, digits, `-`; others in their \
+         xn-- form); no address, and not localhost"
+    )]
+    BadHost,
     /// A `/` in an endpoint name.
     #[error("an endpoint name is one segment, without `/`")]
     Slash,
@@ -126,6 +134,7 @@ impl NameError {
             | Self::DuplicateParameter
             | Self::Wildcard
             | Self::BadWildcard
+            | Self::BadHost
             | Self::Slash => Code::BadRequest,
         }
     }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    NAME_BYTES_MAX, NAME_SEGMENTS_MAX, NameError, ServicePath, escape, path, text,
+    NAME_BYTES_MAX, NAME_SEGMENTS_MAX, NameError, ServicePath, escape, host, path, text,
     trie::{Key, Shape},
 };
 
@@ -11,6 +11,9 @@ use super::{
 ///
 /// Without `*rest` a pattern ignores one trailing slash of the path. Equality is by text, so `/a/:x` and `/a/:y`
 /// differ although they match the same paths; a [`Trie`](super::Trie) keeps them in one place.
+///
+/// `//app.example.com/*rest` is a pattern of paths that have this host, and `//:host/*rest` one of all that have any.
+/// Other patterns, `/*rest` among them, match no path that has a host.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: Arc<str>,
@@ -49,12 +52,51 @@ impl Pattern {
     }
 
     fn parse_unless(input: &str, is_reserved: fn(&str) -> bool) -> Result<Self, NameError> {
-        text::check(input, NAME_BYTES_MAX, NAME_SEGMENTS_MAX + 2)?;
+        text::check(input, NAME_BYTES_MAX, NAME_SEGMENTS_MAX + 4)?;
+        if let Some(input) = input.strip_prefix("//") {
+            return Self::parse_host(input);
+        }
         let input = input.strip_prefix('/').unwrap_or(input);
         let input = input.strip_suffix('/').unwrap_or(input);
         let segments = input.split('/').map(parse_segment).collect::<Result<Vec<_>, _>>()?;
-        check_segments(&segments, is_reserved)?;
+        check_root(&segments, is_reserved)?;
+        check_segments(&segments)?;
         Ok(Self { text: canonical(&segments).into(), segments: segments.into() })
+    }
+
+    /// `input` is what stands behind `//`.
+    fn parse_host(input: &str) -> Result<Self, NameError> {
+        let (host, rest) = input.split_once('/').map_or((input, None), |(host, rest)| (host, Some(rest)));
+        let host = if host.starts_with(':') && host.len() > 1 && is_identifier(&host[1..]) {
+            Segment::Param(host[1..].into())
+        } else {
+            Segment::Literal(host::canonical(host)?.into())
+        };
+        let rest = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest)).filter(|rest| !rest.is_empty());
+        let rest = rest.into_iter().flat_map(|rest| rest.split('/')).map(parse_segment);
+        let mut segments = vec![Segment::Literal("".into()), host];
+        for segment in rest {
+            segments.push(segment?);
+        }
+        check_segments(&segments[1..])?;
+        Ok(Self { text: canonical(&segments).into(), segments: segments.into() })
+    }
+
+    /// The host of a pattern that has one of its own.
+    pub fn host(&self) -> Option<&str> {
+        match &*self.segments {
+            [Segment::Literal(first), Segment::Literal(host), ..] if first.is_empty() => Some(host),
+            _ => None,
+        }
+    }
+
+    /// Whether it is one of paths that have any host, `//:host/…`: it can be granted, but not provided.
+    pub fn is_any_host(&self) -> bool {
+        self.has_host() && self.host().is_none()
+    }
+
+    fn has_host(&self) -> bool {
+        matches!(&*self.segments, [Segment::Literal(first), ..] if first.is_empty())
     }
 
     /// Whether it was made by [`Self::parse_own`] for paths where only the hub itself provides.
@@ -76,6 +118,9 @@ impl Pattern {
 
     /// Whether every path of `other` belongs to this pattern too.
     pub fn covers(&self, other: &Self) -> bool {
+        if self.has_host() != other.has_host() {
+            return false;
+        }
         // No path begins with an empty segment, so `/*rest` alone means `/:x/*rest`.
         let alone = matches!(&*other.segments, [Segment::Rest(_)]);
         let mut theirs = alone.then_some(Key::One).into_iter().chain(other.keys());
@@ -104,6 +149,9 @@ impl Pattern {
         path: &'a ServicePath<'_>,
         mut param: impl FnMut(&'a str, Cow<'a, str>),
     ) -> Option<Option<&'a str>> {
+        if self.has_host() != path.host().is_some() {
+            return None;
+        }
         let mut remaining = Some(&path.as_str()[1..]);
         for segment in self.segments.iter() {
             if let Segment::Rest(_) = segment {
@@ -157,19 +205,17 @@ fn is_identifier(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
-fn check_segments(segments: &[Segment], is_reserved: fn(&str) -> bool) -> Result<(), NameError> {
+/// `/` itself and the hub's roots are reserved.
+fn check_root(segments: &[Segment], is_reserved: fn(&str) -> bool) -> Result<(), NameError> {
+    match segments {
+        [Segment::Literal(first), ..] if is_reserved(first) => Err(NameError::Reserved),
+        _ => Ok(()),
+    }
+}
+
+fn check_segments(segments: &[Segment]) -> Result<(), NameError> {
     if segments.len() > NAME_SEGMENTS_MAX {
         return Err(NameError::TooDeep { max: NAME_SEGMENTS_MAX });
-    }
-    if let [Segment::Literal(first), rest @ ..] = segments
-        && is_reserved(first)
-    {
-        // `/` itself and the hub's roots are reserved; `//x` is only a slip.
-        return Err(if first.is_empty() && !rest.is_empty() {
-            NameError::EmptySegment
-        } else {
-            NameError::Reserved
-        });
     }
     let mut names = Vec::new();
     for (index, segment) in segments.iter().enumerate() {
@@ -235,7 +281,14 @@ mod tests {
             ("/%76%31", NameError::Reserved),
             ("/.well-known", NameError::Reserved),
             ("/a//b", NameError::EmptySegment),
-            ("//a", NameError::EmptySegment),
+            ("//a", NameError::BadHost),
+            ("//", NameError::BadHost),
+            ("//localhost/*rest", NameError::BadHost),
+            ("//*/x", NameError::BadHost),
+            ("//:/x", NameError::BadHost),
+            ("//a.b//c", NameError::EmptySegment),
+            ("//a.b/*rest/c", NameError::RestNotLast),
+            ("//:x/:x", NameError::DuplicateParameter),
             ("/a/..", NameError::DotSegment),
             ("/a/*rest/b", NameError::RestNotLast),
             ("/a/:", NameError::BadParameter),
@@ -277,6 +330,33 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_a_world_of_its_own() {
+        for (text, raw, is_match) in [
+            ("//app.example/*rest", "//app.example/", true),
+            ("//app.example/*rest", "//app.example/v1//x", true),
+            ("//app.example/*rest", "//other.example/", false),
+            ("//app.example/*rest", "/app.example/x", false),
+            ("//app.example", "//app.example/", true),
+            ("//app.example", "//app.example/x", false),
+            ("//app.example/api/:x", "//app.example/api/1", true),
+            ("//:host/*rest", "//app.example/x", true),
+            ("//:host/*rest", "/app.example/x", false),
+            ("/*rest", "//app.example/x", false),
+            ("/:a/:b", "//app.example/x", false),
+            ("/:a/*rest", "//app.example/x", false),
+        ] {
+            assert_eq!(matches(text, raw), is_match, "{text} {raw}");
+        }
+        let pattern = pattern("//App.Example:8080/*rest/");
+        assert_eq!((pattern.as_str(), pattern.host()), ("//app.example/*rest", Some("app.example")));
+        let path = ServicePath::parse("//app.example/a%20b/").unwrap();
+        assert_eq!(pattern.captures(&path).and_then(|captures| captures.rest), Some("a%20b/"));
+        let any = super::Pattern::parse("//:host/*rest").unwrap();
+        assert!(any.is_any_host() && !pattern.is_any_host());
+        assert_eq!(any.captures(&path).unwrap().params, [("host", "app.example".into())]);
+    }
+
+    #[test]
     fn captures_are_decoded() {
         let pattern = pattern("/:a/x/:b");
         let path = ServicePath::parse("/1%202/x/3/").unwrap();
@@ -299,6 +379,13 @@ mod tests {
             ("/a", "/b", false),
             ("/:x/*r", "/*r", true),
             ("/:x/:y/*r", "/*r", false),
+            ("/*r", "//a.b/*r", false),
+            ("//:host/*r", "//a.b/*r", true),
+            ("//:host/*r", "//:h/x", true),
+            ("//:host/*r", "/a.b/*r", false),
+            ("//a.b/*r", "//a.b", true),
+            ("//a.b/*r", "//b.b", false),
+            ("//a.b", "//a.b/*r", false),
         ] {
             assert_eq!(pattern(a).covers(&pattern(b)), covers, "{a} covers {b}");
         }

@@ -124,7 +124,16 @@ impl<V> Trie<V> {
     /// The value of the most specific pattern that matches the path. From the left, a literal beats `:name`, which
     /// beats `*rest`.
     pub fn best(&self, path: &ServicePath<'_>) -> Option<&V> {
+        if path.host().is_some() {
+            // No wildcard at the root takes a host.
+            return self.root.literals.get("")?.best(Some(&path.as_str()[2..]));
+        }
         self.root.best(Some(&path.as_str()[1..]))
+    }
+
+    /// Whether there is a value for any path of this host, which is in its one spelling.
+    pub fn has_host(&self, host: &str) -> bool {
+        self.root.literals.get("").is_some_and(|hosts| hosts.literals.contains_key(host))
     }
 
     /// Calls `visit` with every value, in no particular order.
@@ -263,6 +272,24 @@ mod tests {
         ] {
             assert_eq!(trie.best(&ServicePath::parse(path).unwrap()), Some(&best), "{path}");
         }
+    }
+
+    #[test]
+    fn hosts_have_paths_of_their_own() {
+        let mut trie = services(&["/*r", "/:x/*r", "//a.example/*r", "//a.example/api/:x", "//b.example"]);
+        for (path, best) in [
+            ("//a.example/", Some("//a.example/*r")),
+            ("//a.example/api/1", Some("//a.example/api/:x")),
+            ("//b.example/", Some("//b.example")),
+            ("//b.example/x", None),
+            ("//c.example/", None),
+            ("/a.example/x", Some("/:x/*r")),
+        ] {
+            assert_eq!(trie.best(&ServicePath::parse(path).unwrap()).copied(), best, "{path}");
+        }
+        assert!(trie.has_host("a.example") && !trie.has_host("c.example") && !trie.has_host("api"));
+        trie.remove(&Pattern::parse("//b.example").unwrap());
+        assert!(!trie.has_host("b.example"));
     }
 
     #[test]
