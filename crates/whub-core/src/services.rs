@@ -90,6 +90,12 @@ impl Services {
         table.best(path).map(Arc::clone)
     }
 
+    /// Whether somebody provides a service with this host, in its one spelling.
+    #[must_use]
+    pub fn has_host(&self, host: &str) -> bool {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).has_host(host)
+    }
+
     /// Every service now, by pattern, for status pages.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Service>> {

@@ -12,8 +12,10 @@ const HOST_BYTES_MAX: usize = 253;
 /// Longest label, bytes.
 const LABEL_BYTES_MAX: usize = 63;
 
-/// The one spelling of a host: lower case, without port and final dot.
-pub(super) fn canonical(written: &str) -> Result<Cow<'_, str>, NameError> {
+/// The one spelling of a host that a service may have: lower case, without port and final dot.
+///
+/// Fails with [`NameError::BadHost`] for what is no name with two labels at least: addresses, `localhost`.
+pub fn canonical(written: &str) -> Result<Cow<'_, str>, NameError> {
     let host = match written.split_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         Some(_) => return Err(NameError::BadHost),

@@ -27,6 +27,7 @@ pub mod trie;
 pub use channel::Channel;
 pub use endpoint_name::EndpointName;
 pub use filter::Filter;
+pub use host::canonical as canonical_host;
 pub use pair_id::PairId;
 pub use path::{RESERVED_ROOTS, SERVICE_ROOTS, ServicePath};
 pub use pattern::{Captures, Pattern};

@@ -119,6 +119,13 @@ impl Http {
         let host = host.strip_suffix('.').unwrap_or(host);
         self.allowed_hosts.iter().any(|listed| listed == "*" || listed.eq_ignore_ascii_case(host))
     }
+
+    /// Whether `host` is the hub's own name: it is in `http.allowed_hosts` by name.
+    #[must_use]
+    pub fn is_own_host(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        self.allowed_hosts.iter().any(|listed| listed.eq_ignore_ascii_case(host))
+    }
 }
 
 /// Section `proxy_protocol`.

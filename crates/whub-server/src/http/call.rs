@@ -119,7 +119,7 @@ impl Asked<'_> {
         pairs.push((request_id::FIELD.as_str(), request_id::text(self.id)));
         let format = head::format(&self.parts.headers);
         let request = Request {
-            path: self.path.as_str(),
+            path: self.path.plain(),
             method,
             timeout_ms: self.timeout_ms,
             format,

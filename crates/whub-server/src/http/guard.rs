@@ -1,10 +1,12 @@
 //! Who may talk to the hub at all: no web page may use it on its visitor's machine.
 //!
-//! Two headers decide, because a browser sets them and a page cannot. `Host` must be an address, `localhost` or a
-//! configured name, so that a page cannot reach the hub under a name of its own (DNS rebinding). `Origin`, where
+//! Two headers decide, because a browser sets them and a page cannot. `Host` must be an address, `localhost`, a
+//! configured name, so that a page cannot reach the hub under a name of its own (DNS rebinding), or the host of a
+//! service, which then is all that is reached. `Origin`, where
 //! there is one, must be the hub's own, on the same machine, or configured (cross-site requests and WebSockets).
 //! Requests that a page makes without `Origin`, such as images, betray themselves by `Sec-Fetch-Site`.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use hyper::header::{
@@ -15,6 +17,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response, StatusCode, Version};
 use whub_proto::Code;
+use whub_proto::names::canonical_host;
 
 use crate::config::Http;
 use crate::http::body::HttpBody;
@@ -33,6 +36,7 @@ pub(super) fn check(visit: &Visit, rules: &Http, parts: &Parts) -> Result<Option
     let authority = authority(parts)?;
     if let Some(authority) = &authority
         && !authority.is_welcome(rules)
+        && service_host(visit, rules, parts).is_none()
     {
         visit.node.http.refused_hosts.one();
         return Err(misdirected(authority.host));
@@ -42,6 +46,16 @@ pub(super) fn check(visit: &Visit, rules: &Http, parts: &Parts) -> Result<Option
         visit.node.http.refused_origins.one();
     }
     outcome
+}
+
+/// The host of the service that the request is for: somebody provides it, and it is none of the hub's own.
+pub(super) fn service_host<'a>(visit: &Visit, rules: &Http, parts: &'a Parts) -> Option<Cow<'a, str>> {
+    let Ok(Some(authority)) = authority(parts) else { return None };
+    if authority.ip().is_some() || rules.is_own_host(authority.host) {
+        return None;
+    }
+    let host = canonical_host(authority.host).ok()?;
+    visit.node.hub.services.has_host(&host).then_some(host)
 }
 
 fn check_origin(
@@ -95,7 +109,10 @@ const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-cont
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
 fn misdirected(host: &str) -> Problem {
-    let detail = format!("this hub is not called {host}; add the name to http.allowed_hosts if it should be");
+    let detail = format!(
+        "this hub is not called {host}, and nobody provides that host now; add the name to http.allowed_hosts if \
+         the hub should be"
+    );
     Problem::new(Code::BadRequest, "http.host", detail).with_status(StatusCode::MISDIRECTED_REQUEST)
 }
 

@@ -92,6 +92,11 @@ async fn route(
     // The path outlives the parts, which an upgrade takes apart.
     let uri = parts.uri.clone();
     let path = uri.path();
+    // Behind its host every path is the service's, those of the hub itself among them.
+    if let Some(host) = guard::service_host(visit, &config.http, &parts) {
+        let path = format!("//{host}{path}");
+        return service(visit, config, id, &path, parts, body, wants_websocket).await;
+    }
     match path {
         "*" if parts.method == Method::OPTIONS => Ok(no_content()),
         "/" | "/dashboard" => reading(&parts).map(|()| page::show(visit, named(visit, &parts).is_ok())),
@@ -114,9 +119,15 @@ async fn route(
             if let Some(own) = path.strip_prefix("/v1/") {
                 return api(visit, config, id, own, parts, body, wants_websocket).await;
             }
+            plain_path(path)?;
             service(visit, config, id, path, parts, body, wants_websocket).await
         }
     }
+}
+
+/// What stands behind `//` in a path is no host here: that is what the request's `Host` is for.
+fn plain_path(path: &str) -> Result<(), Problem> {
+    if path.starts_with("//") { Err(Problem::not_found(path)) } else { Ok(()) }
 }
 
 /// `/v1/…`; `own` is what follows.
@@ -131,6 +142,7 @@ async fn api(
 ) -> Result<Response<HttpBody>, Problem> {
     // The slash stays: a call's path begins with it.
     if own.starts_with("call/") {
+        plain_path(&own["call".len()..])?;
         return service(visit, config, id, &own["call".len()..], parts, body, wants_websocket).await;
     }
     if let Some(channel) = own.strip_prefix("publish/") {

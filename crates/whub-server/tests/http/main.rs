@@ -10,6 +10,7 @@ mod bridges;
 mod browser;
 mod calls;
 mod channels;
+mod hosts;
 mod http2;
 mod inspector;
 mod openers;
