@@ -8,11 +8,11 @@ use whub_proto::{Body, Code, Flags, Headers, Kind, Request, TooLarge, Via};
 
 use crate::fault::Fault;
 use crate::hub::{Hub, Now};
-use crate::letter::{Call, CallId};
+use crate::letter::{Call, CallId, CallKey, Letter};
 use crate::mailbox::Mailbox;
 use crate::middleware::{Asked, Chain, Door, Watch};
 use crate::packet::Packet;
-use crate::services::Service;
+use crate::services::{Choose, Service, Withdrawn, hash};
 
 /// Bytes of one direction of a stream that may be under way before the receiver sends credit: 256 KiB.
 pub const WINDOW: u32 = 256 * 1024;
@@ -57,29 +57,53 @@ pub struct Order<'a> {
     pub credit: u32,
 }
 
-/// A call that a provider has taken.
+/// Where a call is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// At a provider, which owes the answer.
+    At(Mailbox),
+    /// In the line of those who wait for a free provider.
+    Waiting(Arc<Service>),
+}
+
+impl Place {
+    /// The provider that has the call.
+    #[must_use]
+    pub fn provider(&self) -> Option<&Mailbox> {
+        match self {
+            Self::At(provider) => Some(provider),
+            Self::Waiting(_) => None,
+        }
+    }
+}
+
+/// A call that was accepted.
 #[derive(Debug)]
 pub struct Placed {
-    /// Who owes the answer.
-    pub provider: Mailbox,
-    /// When the provider's session gives up on it.
+    /// Where it is.
+    pub place: Place,
+    /// When the hub gives up on it.
     pub deadline: Instant,
 }
 
 impl Hub {
-    /// Finds a provider and hands the call over. From then on the provider's session owes exactly one outcome.
+    /// Finds a provider and hands the call over, or has it wait for one. From then on exactly one outcome comes to the
+    /// caller's mailbox, unless the caller [abandons](Self::abandon) the call.
     ///
     /// # Errors
-    /// What a step of the chain refuses, `NotFound` when nobody provides the path, `Unavailable` when every provider
-    /// is full.
+    /// `Unauthorized` or `Forbidden` when the service is not for this caller, what a step of the chain refuses,
+    /// `NotFound` when nobody provides the path, `Unavailable` when every provider is full and too many calls wait.
     pub fn place_call(&self, now: Now, caller: Caller<'_>, order: &Order<'_>) -> Result<Placed, Fault> {
         let service = self.services_for(order.path).find(order.path);
-        let service = service.as_deref();
+        if let Some(Err(fault)) = service.as_ref().map(|service| service.admit(caller.user)) {
+            self.counters.forbidden.one();
+            return Err(self.turn_away(now, caller, order, fault));
+        }
         match self.chain.for_call(!order.request.headers.is_empty()) {
-            None => self.hand_over(now, caller, order, service),
+            None => self.hand_over(now, caller, order, service.as_ref()),
             Some((chain, number)) => {
-                let asked = Asked::new(number, caller, order, service);
-                self.place_through(&chain, now, asked, order)
+                let asked = Asked::new(number, caller, order, service.as_deref());
+                self.place_through(&chain, now, asked, order, service.as_ref())
             }
         }
     }
@@ -103,6 +127,7 @@ impl Hub {
         now: Now,
         mut asked: Asked<'_>,
         order: &Order<'_>,
+        service: Option<&Arc<Service>>,
     ) -> Result<Placed, Fault> {
         if let Err(fault) = chain.before(now, &mut asked) {
             chain.turned_away(now, &asked, &fault);
@@ -114,17 +139,17 @@ impl Hub {
         let caller = Caller { mailbox: outcome_to.as_ref().unwrap_or(asked.caller.mailbox), ..asked.caller };
         let pairs = asked.headers.changes();
         let placed = match &pairs {
-            None => self.hand_over(now, caller, order, asked.service),
+            None => self.hand_over(now, caller, order, service),
             Some(pairs) => {
                 let request = Request { headers: Headers::new(pairs), ..*order.request };
                 let order = Order { request: &request, envelope: None, ..*order };
-                self.hand_over(now, caller, &order, asked.service)
+                self.hand_over(now, caller, &order, service)
             }
         };
         let Some(watch) = watch else { return placed };
         match placed {
             Ok(placed) if order.flags.contains(Flags::END) => Ok(placed),
-            Ok(placed) => Ok(Placed { provider: watch.provider(placed.provider), ..placed }),
+            Ok(placed) => Ok(Placed { place: watch.place(placed.place), ..placed }),
             Err(fault) => {
                 watch.refused(now, &fault);
                 Err(fault)
@@ -137,14 +162,15 @@ impl Hub {
         now: Now,
         caller: Caller<'_>,
         order: &Order<'_>,
-        service: Option<&Service>,
+        service: Option<&Arc<Service>>,
     ) -> Result<Placed, Fault> {
         let Some(service) = service else {
             self.counters.calls_not_found.one();
             return Err(not_found(order.path));
         };
+        let settings = service.settings();
         let timeout = match order.timeout_ms {
-            0 => self.limits.call_timeout,
+            0 => settings.call_timeout.unwrap_or(self.limits.call_timeout),
             ms => Duration::from_millis(ms.into()),
         };
         let deadline = now.at + timeout;
@@ -159,25 +185,69 @@ impl Hub {
             ..Via::default()
         };
         let flags = order.flags.without(Flags::ACK);
-        let request = order.packet(flags, &via)?;
-        let placed = service.place(|seat| Call {
+        let call = Box::new(Call {
             caller: caller.mailbox.clone(),
             id: order.id,
+            since: now.at,
             deadline,
-            request: request.clone(),
+            request: order.packet(flags, &via)?,
             ended: flags.contains(Flags::END),
             credit: if order.credit == 0 { WINDOW } else { order.credit },
-            seat,
+            idempotent: is_idempotent(order.request),
+            websocket: order.request.method == WEBSOCKET,
+            affinity: affinity(settings.choose, caller, order.request.key),
+            moved: 0,
+            step: 0,
+            seat: None,
+            service: Arc::clone(service),
         });
-        match placed {
-            Ok(provider) => {
+        match self.seat(now.at, call) {
+            Ok(place) => {
                 self.counters.calls_accepted.one();
-                Ok(Placed { provider, deadline })
+                service.stats.calls.one();
+                Ok(Placed { place, deadline })
             }
-            Err(fault) => {
+            Err((_, fault)) => {
                 self.counters.calls_unavailable.one();
+                service.stats.unavailable.one();
+                service.stats.errors.count(fault.code);
                 Err(fault)
             }
+        }
+    }
+
+    /// Gives the call to a provider, or to the line of those who wait.
+    pub(crate) fn seat(&self, now: Instant, call: Box<Call>) -> Result<Place, (Box<Call>, Fault)> {
+        let service = Arc::clone(&call.service);
+        let mut call = call;
+        // Nobody overtakes those who wait.
+        if service.waiting() == 0 {
+            match service.offer(call) {
+                Ok(provider) => return Ok(Place::At(provider)),
+                Err(refused) => call = refused.call,
+            }
+        }
+        match service.wait(now, call) {
+            Ok(()) => Ok(Place::Waiting(service)),
+            Err(call) => Err((call, overloaded(&service))),
+        }
+    }
+
+    /// The caller no longer waits for the call, which is there as far as it knows. What is known of it elsewhere comes as
+    /// [`Letter::Placed`], and is to be abandoned in the same way.
+    pub fn abandon(&self, place: &Place, call: CallKey, code: Code) {
+        match place {
+            Place::At(provider) => {
+                // A provider that is gone needs no telling.
+                let _ = provider.post(Letter::Abandon { call, code });
+            }
+            Place::Waiting(service) => match service.withdraw(call) {
+                Withdrawn::Back(call) => {
+                    self.counters.calls_cancelled.one();
+                    call.service.stats.errors.count(code);
+                }
+                Withdrawn::InHand | Withdrawn::Unknown => {}
+            },
         }
     }
 }
@@ -191,6 +261,39 @@ impl Order<'_> {
         let body = Body::Request(*self.request);
         Packet::try_build(&body, flags, Some(via), self.payload).map_err(head_too_large)
     }
+}
+
+/// The method that asks for a WebSocket.
+pub const WEBSOCKET: &str = "WEBSOCKET";
+
+/// Whether the call may be carried out twice: its caller says so, or its method is safe (RFC 9110 section 9.2.1). The other
+/// idempotent methods, PUT and DELETE, are not repeated: what they find the second time is not what they found the first.
+fn is_idempotent(request: &Request<'_>) -> bool {
+    !request.idempotency.is_empty() || matches!(request.method, "GET" | "HEAD" | "OPTIONS")
+}
+
+/// What keeps calls at one provider: their key, or for sticky services their caller. 0 for nothing.
+fn affinity(choose: Choose, caller: Caller<'_>, key: &str) -> u64 {
+    match choose {
+        Choose::RoundRobin | Choose::Random => 0,
+        Choose::LeastLoaded | Choose::Local if key.is_empty() => 0,
+        Choose::Sticky if key.is_empty() && caller.user.is_empty() => hash(caller.client.as_bytes()),
+        Choose::Sticky if key.is_empty() => hash(caller.user.as_bytes()),
+        Choose::LeastLoaded | Choose::Local | Choose::Sticky => hash(key.as_bytes()),
+    }
+}
+
+/// When to come back to a service that is overloaded: about as long as a burst lasts.
+const RETRY_MS: u32 = 500;
+
+pub(crate) fn overloaded(service: &Service) -> Fault {
+    let reason = format!("every provider of {} is busy; try again a little later", service.pattern);
+    Fault::passing(Code::Unavailable, "service.overloaded", RETRY_MS, reason)
+}
+
+pub(crate) fn deadline_exceeded() -> Fault {
+    let reason = "the service did not answer in time; allow it longer, or ask why it is slow";
+    Fault::fatal(Code::DeadlineExceeded, "call.deadline", reason)
 }
 
 fn head_too_large(error: TooLarge) -> Fault {

@@ -32,7 +32,7 @@ counters! {
     protocol_errors,
     /// Sessions ended because their peer fell silent.
     dead_peers,
-    /// Calls that a provider accepted to be asked.
+    /// Calls that a provider was asked, or that wait for one.
     calls_accepted,
     /// Calls that ended with an answer of their provider.
     calls_answered,
@@ -44,10 +44,16 @@ counters! {
     calls_cancelled,
     /// Calls for a path that nobody provides.
     calls_not_found,
-    /// Calls that no provider had room for.
+    /// Calls that no provider had room for; they were not accepted.
     calls_unavailable,
+    /// Accepted calls that had to wait for a free provider, for as long as they may, in vain.
+    calls_waited_out,
+    /// Calls that were moved to another provider after theirs was lost.
+    calls_moved,
     /// Answers for calls that had ended before; dropped.
     answers_late,
+    /// Progress of calls beyond what one call may report; dropped.
+    progress_dropped,
     /// Messages that clients published.
     published,
     /// Deliveries: one message for one subscriber, handed to that subscriber's mailbox.

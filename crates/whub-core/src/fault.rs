@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use whub_proto::{Body, Code, Failure};
+use whub_proto::{Body, Code, Failure, Headers};
 
 use crate::packet::Packet;
 
@@ -18,12 +18,17 @@ pub struct Fault {
     pub reason: Cow<'static, str>,
     /// Retry advice in milliseconds.
     pub retry_ms: u32,
+    /// How often the call that failed was moved to another provider before.
+    pub moved: u8,
 }
+
+/// The header of an error that says how often its call was moved to another provider.
+pub const MOVED: &str = "whub-moved";
 
 impl Fault {
     /// A fault that the same request would meet again.
     pub fn fatal(code: Code, slug: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, slug, reason: reason.into(), retry_ms: 0 }
+        Self { code, slug, reason: reason.into(), retry_ms: 0, moved: 0 }
     }
 
     /// A fault that may have passed after `retry_ms`.
@@ -33,7 +38,7 @@ impl Fault {
         retry_ms: u32,
         reason: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { code, slug, reason: reason.into(), retry_ms }
+        Self { code, slug, reason: reason.into(), retry_ms, moved: 0 }
     }
 
     /// The node is stopping: elsewhere, at once.
@@ -47,15 +52,23 @@ impl Fault {
         )
     }
 
+    /// The same, of a call that was moved.
+    #[must_use]
+    pub(crate) fn of_moved(self, moved: u8) -> Self {
+        Self { moved, ..self }
+    }
+
     /// The `Error` frame that tells a peer.
     #[must_use]
     pub fn packet(&self) -> Packet {
+        let moved = self.moved.to_string();
+        let pairs = [(MOVED, moved.as_str())];
         let body = Failure {
+            headers: Headers::new(&pairs[..usize::from(self.moved > 0)]),
             code: self.code,
             slug: self.slug,
             reason: &self.reason,
             retry_ms: self.retry_ms,
-            ..Failure::default()
         };
         Packet::build(&Body::Error(body))
     }

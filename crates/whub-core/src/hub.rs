@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use whub_proto::names::ServicePath;
+use whub_proto::names::{Pattern, ServicePath};
 
 use crate::channels::Channels;
 use crate::counters::Counters;
@@ -106,6 +106,12 @@ impl Hub {
     #[must_use]
     pub fn services_for(&self, path: &ServicePath<'_>) -> &Services {
         if path.is_own() { &self.own_services } else { &self.services }
+    }
+
+    /// The table that a pattern is registered in.
+    #[must_use]
+    pub fn table_of(&self, pattern: &Pattern) -> &Services {
+        if pattern.is_own() { &self.own_services } else { &self.services }
     }
 
     /// A name for a new session.

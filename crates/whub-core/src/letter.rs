@@ -1,14 +1,16 @@
 //! What sessions say to each other.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whub_proto::Code;
 
+use crate::calls::Place;
 use crate::fault::Fault;
 use crate::mailbox::{Mailbox, SessionId};
 use crate::packet::Packet;
 use crate::pairs::{Half, HalfId};
-use crate::services::Seat;
+use crate::services::{Seat, Service};
 
 /// A call as its caller's session knows it. Ids are used again; the serial is not, so that what was said about an
 /// earlier call is never taken for a later one.
@@ -36,6 +38,10 @@ pub struct Call {
     pub caller: Mailbox,
     /// The call, as its caller knows it.
     pub id: CallId,
+    /// Which service was called.
+    pub service: Arc<Service>,
+    /// When it was placed.
+    pub since: Instant,
     /// When the outcome is `DeadlineExceeded`.
     pub deadline: Instant,
     /// The `Request` frame with the hub's via.
@@ -44,8 +50,27 @@ pub struct Call {
     pub ended: bool,
     /// Bytes of response body that the caller accepts before it sends more credit.
     pub credit: u32,
-    /// The place that the call takes among the provider's calls in flight; given back when it is dropped.
-    pub seat: Seat,
+    /// It may be carried out twice: if its provider is lost before the answer has begun, another one is asked.
+    pub idempotent: bool,
+    /// It opens a WebSocket: status 101 accepts it, then both sides send until each of them has ended.
+    pub websocket: bool,
+    /// Calls with the same number, which is not 0, go to the same provider.
+    pub affinity: u64,
+    /// How often it was moved to another provider.
+    pub moved: u8,
+    /// How often it was given a place so far, so that news that overtake each other are told apart.
+    pub step: u8,
+    /// The place that it takes among the provider's calls in flight; given back when it is dropped. `None` while it has
+    /// no provider.
+    pub seat: Option<Seat>,
+}
+
+impl Call {
+    /// The call, as providers know it.
+    #[must_use]
+    pub fn key(&self) -> CallKey {
+        CallKey { caller: self.caller.session(), id: self.id }
+    }
 }
 
 /// A letter to a session.
@@ -97,6 +122,16 @@ pub enum Letter {
         /// What the caller is told.
         fault: Fault,
     },
+    /// To a caller: the call is there now. Comes when a call that waited was given to a provider, and when it was moved.
+    /// Whoever does not know the call (any more) [abandons](crate::Hub::abandon) it there.
+    Placed {
+        /// The call, as its caller knows it.
+        id: CallId,
+        /// Where it is.
+        place: Place,
+        /// Of two such letters, the one with the higher number is right.
+        step: u8,
+    },
     /// To a waiting half: somebody came.
     Paired {
         /// The half that is addressed.
@@ -140,6 +175,7 @@ impl Letter {
                 Self::Abandon { .. }
                 | Self::Refill { .. }
                 | Self::Credit { .. }
+                | Self::Placed { .. }
                 | Self::Paired { .. }
                 | Self::Parted { .. }
                 | Self::Drain { .. }

@@ -17,21 +17,27 @@ mod hub;
 mod letter;
 mod mailbox;
 pub mod middleware;
+mod moving;
 mod packet;
 mod pairs;
 mod services;
 mod session;
+mod waiting;
 
 pub use access::{Authenticator, Grants, Identity};
 pub use auth::{StaticTokens, Token};
-pub use calls::{Caller, HEAD_TOO_LARGE, Order, Placed, WINDOW};
+pub use calls::{Caller, HEAD_TOO_LARGE, Order, Place, Placed, WEBSOCKET, WINDOW};
 pub use channels::{Audience, Channels, Subscriber};
 pub use counters::{Counter, Counters};
-pub use fault::Fault;
+pub use fault::{Fault, MOVED};
 pub use hub::{Hub, Now, SessionLimits};
 pub use letter::{Call, CallId, CallKey, Letter};
 pub use mailbox::{Fate, Framing, Mailbox, Parcel, Post, Publication, Sent, SessionId, Undelivered};
+pub use moving::Loss;
 pub use packet::Packet;
 pub use pairs::{Arrival, Half, HalfId, Manner, Pairs};
-pub use services::{Provider, Seat, Service, Services};
+pub use services::{
+    AccessRule, Choose, Errors, Histogram, Latency, Left, Provider, Registration, Seat, Service,
+    ServiceChange, ServiceEvent, ServiceObserver, ServicePolicies, ServiceSettings, Services, Stats,
+};
 pub use session::{ClientSession, Handled, Issue, Liveness, Output, Peer, PlainHalf, PlainOutput, Silence};

@@ -61,6 +61,11 @@ impl Packet {
         Self { bytes: if written.is_ok() { bytes.into() } else { too_large() } }
     }
 
+    /// Nothing, in place of what is not needed any more.
+    pub(crate) fn empty() -> Self {
+        Self { bytes: Bytes::new() }
+    }
+
     /// The frame as bytes, id 0.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {

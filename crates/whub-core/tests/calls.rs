@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Client, World};
-use whub_core::SessionLimits;
+use whub_core::{ServiceSettings, SessionLimits};
 use whub_proto::{Body, Cancel, Credit, Data, Failure, Flags, Register, Request, Response, Unregister};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -175,8 +175,9 @@ fn a_service_may_answer_by_an_error() {
 }
 
 #[test]
-fn providers_take_turns_and_full_ones_are_skipped() {
+fn full_providers_are_skipped() {
     let world = World::new();
+    world.configure(ServiceSettings { queue: 0, ..ServiceSettings::default() });
     let (mut caller, mut one, mut two) = (world.client(), world.client(), world.client());
     provide(&world, &mut one, "/work", 1);
     provide(&world, &mut two, "/work", 2);
@@ -197,6 +198,7 @@ fn providers_take_turns_and_full_ones_are_skipped() {
 #[test]
 fn a_provider_with_a_full_mailbox_is_skipped() {
     let world = World::new();
+    world.configure(ServiceSettings { queue: 0, ..ServiceSettings::default() });
     let (mut caller, mut one) = (world.client(), world.client());
     provide(&world, &mut one, "/work", 0);
     one.inbox.state.lock().unwrap().full = true;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{Client, World};
 use whub_core::middleware::{AnswerHead, Asked, CallRecord, Chain, Interest, Middleware, Outcome};
-use whub_core::{Fault, Now};
+use whub_core::{Fault, Now, ServiceSettings};
 use whub_proto::{Body, Cancel, Code, Data, Failure, Flags, Headers, Register, Request, Response};
 
 /// A chain of these steps in the world's hub, with a clock that stands at the world's time.
@@ -163,6 +163,7 @@ fn every_way_to_end_is_seen_once() {
 #[test]
 fn a_call_that_no_provider_has_room_for_ends_too() {
     let (world, notes, _) = watched();
+    world.configure(ServiceSettings { queue: 0, ..ServiceSettings::default() });
     let (provider, mut caller) = (provide(&world, "/a"), world.client());
     provider.inbox.state.lock().unwrap().full = true;
     ask(&world, &mut caller, "/a", &[]);

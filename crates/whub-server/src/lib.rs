@@ -13,6 +13,7 @@ mod modules;
 mod node;
 mod report;
 mod server;
+mod usher;
 
 pub use local::{LocalAnswer, LocalBody, LocalCaller, LocalRequest, LocalService, LocalWriter};
 pub use modules::{

@@ -17,6 +17,7 @@ use crate::connection::{self, Dialect};
 use crate::http;
 use crate::modules::{self, DynModule, Module, ModuleError, Modules, Registry};
 use crate::node::Node;
+use crate::usher;
 
 /// A node that listens but has not begun to accept.
 #[derive(Debug)]
@@ -110,10 +111,13 @@ impl Server {
         if let Some(tls) = self.door.tls.clone() {
             accepting.spawn(tls.watch(CERTIFICATE_CHECK));
         }
+        let mut ushering = JoinSet::new();
+        ushering.spawn(usher::run(Arc::clone(&self.node.hub)));
         shutdown.await;
         accepting.shutdown().await;
         tokio::join!(drain(&self.node), self.modules.drain(self.node.config().limits.drain));
         self.modules.stop().await;
+        ushering.shutdown().await;
     }
 }
 

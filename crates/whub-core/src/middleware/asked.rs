@@ -79,7 +79,7 @@ impl<'a> Asked<'a> {
     /// The headers that every provider of the service asked for although they are kept back by default.
     #[must_use]
     pub fn pass_headers(&self) -> Arc<[Box<str>]> {
-        Arc::default()
+        self.service.map(Service::pass_headers).unwrap_or_default()
     }
 
     /// The length of the body, where it is known before all of it has come.

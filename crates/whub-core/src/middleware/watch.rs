@@ -2,12 +2,13 @@
 //! request's body does.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
 use whub_proto::{Body, Code, Kind};
 
+use crate::calls::Place;
 use crate::fault::Fault;
 use crate::hub::Now;
 use crate::letter::{CallId, CallKey, Letter};
@@ -19,6 +20,8 @@ use crate::packet::Packet;
 /// without an outcome means that the caller no longer waits.
 #[derive(Debug)]
 pub(crate) struct Watch {
+    /// So that it can stand before a provider too that is known later.
+    me: Weak<Self>,
     chain: Arc<Chain>,
     record: CallRecord,
     caller: Mailbox,
@@ -44,7 +47,8 @@ struct Progress {
 
 impl Watch {
     pub(crate) fn new(chain: Arc<Chain>, began: Now, asked: &Asked<'_>, id: CallId) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             record: CallRecord::new(began, asked),
             caller: asked.caller.mailbox.clone(),
             id,
@@ -61,9 +65,14 @@ impl Watch {
         Mailbox::new(Arc::clone(self) as Arc<dyn Post>)
     }
 
-    /// The mailbox that the rest of the request goes to.
-    pub(crate) fn provider(self: &Arc<Self>, provider: Mailbox) -> Mailbox {
-        Mailbox::new(Arc::new(Upload { watch: Arc::clone(self), provider }))
+    /// Where the rest of the request goes.
+    pub(crate) fn place(self: &Arc<Self>, place: Place) -> Place {
+        match place {
+            Place::At(provider) => {
+                Place::At(Mailbox::new(Arc::new(Upload { watch: Arc::clone(self), provider })))
+            }
+            Place::Waiting(service) => Place::Waiting(service),
+        }
     }
 
     /// No provider has taken the call.
@@ -192,6 +201,10 @@ impl Post for Watch {
                     return self.caller.post(Letter::Failed { id, fault });
                 }
                 Err(Undelivered::Gone(Letter::Failed { id, fault }))
+            }
+            Letter::Placed { id, place, step } => {
+                let place = self.me.upgrade().map_or_else(|| place.clone(), |me| me.place(place.clone()));
+                self.caller.post(Letter::Placed { id, place, step })
             }
             other => self.caller.post(other),
         }

@@ -3,11 +3,10 @@
 use whub_proto::names::ServicePath;
 use whub_proto::{Code, Flags, Frame, Kind, Request};
 
-use crate::calls::{Caller, Order, WINDOW};
+use crate::calls::{Caller, Order, Place, WINDOW};
 use crate::fault::Fault;
 use crate::hub::Now;
 use crate::letter::{CallId, CallKey, Letter};
-use crate::mailbox::Mailbox;
 use crate::middleware::Door;
 use crate::packet::Packet;
 use crate::session::client::{ClientSession, Handled, Live};
@@ -17,7 +16,15 @@ use crate::session::providing::signed;
 #[derive(Debug)]
 pub(super) struct PlacedCall {
     id: CallId,
-    provider: Mailbox,
+    place: Place,
+    /// Of news where it is, the newest that came.
+    step: u8,
+    /// The body, as far as it came before there was a provider.
+    held: Vec<Packet>,
+    /// What the caller has granted of the response, beyond the first window.
+    refilled: u32,
+    /// Nothing follows from the provider, but from the caller: a WebSocket that one side has ended.
+    half: bool,
     /// Bytes of request body that the provider accepts, negative after a large first frame; `None` once the body
     /// has ended.
     upload: Option<i64>,
@@ -73,7 +80,8 @@ impl ClientSession {
         let placed = self.hub.place_call(now, caller, &order)?;
         let upload =
             (!frame.head.flags.contains(Flags::END)).then(|| i64::from(WINDOW) - signed(frame.payload));
-        Ok(PlacedCall { id, provider: placed.provider, upload })
+        let place = placed.place;
+        Ok(PlacedCall { id, place, step: 0, held: Vec::new(), refilled: 0, half: false, upload })
     }
 
     /// `Data` with an id of the client: a request's body goes on, or a message of a pair.
@@ -92,19 +100,65 @@ impl ClientSession {
     }
 
     fn upload(&mut self, frame: &Frame<'_>) {
-        let Some(Live::Call(call)) = self.live.get(&frame.head.id) else { return };
+        let id = frame.head.id;
+        let Some(Live::Call(call)) = self.live.get_mut(&id) else { return };
         let data = Packet::forward(Kind::Data, frame.head.flags, None, frame.envelope, frame.payload);
-        let letter = Letter::Upload { call: self.key(call.id), data };
-        // A provider that is gone answers for itself: its session fails the call. One that is slow is not waited for
-        // here, because that would hold up everything else of this caller; credit bounds what waits for it.
-        let _ = call.provider.post(letter);
+        match &call.place {
+            // A provider that is gone answers for itself: its session fails the call. One that is slow is not waited
+            // for here, because that would hold up everything else of this caller; credit bounds what waits for it.
+            Place::At(provider) => {
+                let call = CallKey { caller: self.me.session(), id: call.id };
+                let _ = provider.post(Letter::Upload { call, data });
+            }
+            Place::Waiting(_) => {
+                self.held_bytes += data.weight();
+                call.held.push(data);
+            }
+        }
+        if call_is_over(self.live.get(&id)) {
+            self.forget(id);
+        } else if self.held_bytes > HELD_BYTES_MAX {
+            self.give_up(id);
+        }
+    }
+
+    /// Too much waits here for providers: the call that brought it there goes.
+    fn give_up(&mut self, id: u64) {
+        let Some(call) = self.forget(id) else { return };
+        self.abandon(&call);
+        let reason = "too much of request bodies waits on this session for free providers; send less at once";
+        self.refuse(id, &Fault::passing(Code::Unavailable, "service.overloaded", 500, reason));
+    }
+
+    /// The call waited for a provider, or was moved: it is there now.
+    pub(super) fn handle_placed(&mut self, id: CallId, place: Place, step: u8) {
+        let key = self.key(id);
+        let Some(call) = self.waiting(id) else {
+            self.hub.abandon(&place, key, Code::Cancelled);
+            return;
+        };
+        if step <= call.step {
+            return;
+        }
+        call.step = step;
+        let held = std::mem::take(&mut call.held);
+        let refilled = call.refilled;
+        if let Place::At(provider) = &place {
+            if refilled > 0 {
+                let _ = provider.post(Letter::Refill { call: key, bytes: refilled });
+            }
+            for data in &held {
+                let _ = provider.post(Letter::Upload { call: key, data: data.clone() });
+            }
+        }
+        call.place = place;
+        self.held_bytes -= held.iter().map(Packet::weight).sum::<usize>();
     }
 
     pub(super) fn handle_cancel(&mut self, id: u64) {
         match self.live.get(&id) {
             Some(Live::Call(_)) => {
-                let Some(Live::Call(call)) = self.live.remove(&id) else { return };
-                self.calls -= 1;
+                let Some(call) = self.forget(id) else { return };
                 self.abandon(&call);
                 let fault = Fault::fatal(Code::Cancelled, "call.cancelled", "the caller cancelled the call");
                 self.refuse(id, &fault);
@@ -121,17 +175,19 @@ impl ClientSession {
             self.handle_provider_credit(id, bytes);
             return;
         }
-        let Some(Live::Call(call)) = self.live.get(&id) else { return };
-        let _ = call.provider.post(Letter::Refill { call: self.key(call.id), bytes });
+        let Some(Live::Call(call)) = self.live.get_mut(&id) else { return };
+        call.refilled = call.refilled.saturating_add(bytes);
+        if let Place::At(provider) = &call.place {
+            let key = CallKey { caller: self.me.session(), id: call.id };
+            let _ = provider.post(Letter::Refill { call: key, bytes });
+        }
     }
 
     pub(super) fn handle_answer(&mut self, id: CallId, packet: Packet, last: bool) {
-        if self.waiting(id).is_none() {
-            return;
-        }
-        if last {
-            self.live.remove(&id.id);
-            self.calls -= 1;
+        let Some(call) = self.waiting(id) else { return };
+        call.half |= !last && packet.head(0).flags.contains(Flags::END);
+        if last || call.is_over() {
+            self.forget(id.id);
         }
         self.send(id.id, packet);
     }
@@ -140,8 +196,7 @@ impl ClientSession {
         if self.waiting(id).is_none() {
             return;
         }
-        self.live.remove(&id.id);
-        self.calls -= 1;
+        self.forget(id.id);
         self.refuse(id.id, fault);
     }
 
@@ -161,9 +216,22 @@ impl ClientSession {
     }
 
     pub(super) fn abandon(&self, call: &PlacedCall) {
-        let letter = Letter::Abandon { call: self.key(call.id), code: Code::Cancelled };
-        // A provider that is gone needs no telling.
-        let _ = call.provider.post(letter);
+        self.hub.abandon(&call.place, self.key(call.id), Code::Cancelled);
+    }
+
+    /// The id is free again.
+    fn forget(&mut self, id: u64) -> Option<Box<PlacedCall>> {
+        match self.live.remove(&id)? {
+            Live::Call(call) => {
+                self.calls -= 1;
+                self.held_bytes -= call.held.iter().map(Packet::weight).sum::<usize>();
+                Some(call)
+            }
+            other @ (Live::Subscription(_) | Live::Pair(_)) => {
+                self.live.insert(id, other);
+                None
+            }
+        }
     }
 
     fn key(&self, id: CallId) -> CallKey {
@@ -171,7 +239,19 @@ impl ClientSession {
     }
 }
 
+/// Bytes of request bodies that may wait on one session for free providers: 4 MiB.
+const HELD_BYTES_MAX: usize = 4 << 20;
+
+fn call_is_over(live: Option<&Live>) -> bool {
+    matches!(live, Some(Live::Call(call)) if call.is_over())
+}
+
 impl PlacedCall {
+    /// Both sides have ended.
+    fn is_over(&self) -> bool {
+        self.half && self.upload.is_none()
+    }
+
     fn take_upload(&mut self, frame: &Frame<'_>) -> Result<(), &'static str> {
         let Some(credit) = self.upload else { return Err("Data after the last frame of this request") };
         let bytes = signed(frame.payload);

@@ -23,6 +23,7 @@ use crate::letter::Letter;
 use crate::mailbox::Mailbox;
 use crate::packet::Packet;
 use crate::pairs::Half;
+use crate::services::Provider;
 use crate::session::calling::PlacedCall;
 use crate::session::liveness::{Liveness, Silence};
 use crate::session::owed::Owed;
@@ -32,12 +33,19 @@ use crate::session::publishing::Issue;
 /// Version of the protocol that this hub speaks.
 const VERSION: u16 = 1;
 
+/// A longer name of a client is not taken note of, bytes.
+const NAME_BYTES_MAX: usize = 128;
+
 /// One client's conversation.
 #[derive(Debug)]
 pub struct ClientSession {
     pub(super) hub: Arc<Hub>,
     pub(super) me: Mailbox,
     pub(super) peer: Peer,
+    /// What the client calls itself; empty = nothing.
+    pub(super) name: Box<str>,
+    /// When it last heard something, from whomever.
+    pub(super) clock: Instant,
     stage: Stage,
     /// Set while the node is stopping: when to close, unless calls are in flight.
     leave_at: Option<Instant>,
@@ -48,6 +56,10 @@ pub struct ClientSession {
     pub(super) placed: u64,
     pub(super) owed: Owed,
     pub(super) services: Vec<Pattern>,
+    /// Registrations that are over, and until when their calls are waited for.
+    pub(super) leaving: Vec<(Instant, Arc<Provider>)>,
+    /// Bytes of request bodies that wait here for a provider.
+    pub(super) held_bytes: usize,
     output: VecDeque<Output>,
 }
 
@@ -148,6 +160,8 @@ impl ClientSession {
             hub,
             me,
             peer,
+            name: Box::default(),
+            clock: now,
             stage,
             leave_at: None,
             liveness,
@@ -156,17 +170,21 @@ impl ClientSession {
             placed: 0,
             owed: Owed::default(),
             services: Vec::new(),
+            leaving: Vec::new(),
+            held_bytes: 0,
             output: VecDeque::new(),
         }
     }
 
     /// Any byte of the peer, whole frame or not.
     pub fn handle_alive(&mut self, now: Instant) {
+        self.clock = now;
         self.liveness.heard(now);
     }
 
     /// A frame of the peer, checked by [`Frame::parse`].
     pub fn handle_frame<'a>(&'a mut self, now: Now, frame: &Frame<'a>) -> Handled<'a> {
+        self.clock = now.at;
         match (&self.stage, &frame.body) {
             (Stage::Greeting { .. }, Body::Hello(hello)) => self.handle_hello(hello),
             (Stage::Greeting { .. } | Stage::Checking, _) => {
@@ -186,14 +204,14 @@ impl ClientSession {
             Body::Data(_) if id % 2 == 1 => return self.handle_data(frame),
             Body::Data(_) => self.handle_download(frame),
             // A provider's error answers a call; a client's errors about anything else change nothing here.
-            Body::Error(_) if id.is_multiple_of(2) && id != 0 => self.handle_final(frame),
+            Body::Error(failure) if id.is_multiple_of(2) && id != 0 => self.handle_final(frame, failure),
             Body::Error(_) => {}
             Body::Cancel(_) => self.handle_cancel(id),
             Body::Credit(credit) => self.handle_credit(id, credit.bytes),
             Body::Publish(publish) => self.handle_publish(now, frame, publish),
             Body::Subscribe(subscribe) => self.handle_subscribe(id, subscribe),
             Body::Unsubscribe(unsubscribe) => self.handle_unsubscribe(id, unsubscribe),
-            Body::Register(register) => self.handle_register(id, register),
+            Body::Register(register) => self.handle_register(now, id, register),
             Body::Unregister(unregister) => self.handle_unregister(id, unregister),
             Body::Join(join) => self.handle_join(id, join),
             Body::Leave(leave) => self.handle_leave(id, leave),
@@ -202,7 +220,7 @@ impl ClientSession {
                 self.send(id, Packet::forward(Kind::Pong, frame.head.flags, None, &[], frame.payload))
             }
             Body::Pong => {}
-            Body::Drain(_) => self.leave_services(),
+            Body::Drain(drain) => self.leave_services(drain.grace_ms),
             Body::History(_) => self.unsupported(id, "history.unsupported", "this hub keeps no history"),
             Body::Hello(_) => self.violate("Hello may be said once"),
             Body::Welcome(_)
@@ -226,6 +244,7 @@ impl ClientSession {
 
     /// The driver's answer to [`Output::Authenticate`].
     pub fn handle_identity(&mut self, now: Now, verdict: Result<Identity, Fault>) {
+        self.clock = now.at;
         match (&mut self.stage, verdict) {
             (Stage::Checking, Ok(identity)) => self.welcome(now, identity),
             (Stage::Checking, Err(fault)) => {
@@ -258,12 +277,14 @@ impl ClientSession {
 
     /// A letter from another session. Comes even after the end, for letters that crossed with it.
     pub fn handle_letter(&mut self, now: Now, letter: Letter) {
+        self.clock = now.at;
         match letter {
-            Letter::Call(call) => self.handle_call(now, *call),
+            Letter::Call(call) => self.handle_call(now, call),
             Letter::Upload { call, data } => self.handle_upload(now, call, data),
             Letter::Abandon { call, code } => self.handle_abandon(call, code),
             Letter::Refill { call, bytes } => self.handle_refill(call, bytes),
             Letter::Answer { id, packet, last } => self.handle_answer(id, packet, last),
+            Letter::Placed { id, place, step } => self.handle_placed(id, place, step),
             Letter::Credit { id, bytes } => self.handle_upload_credit(id, bytes),
             Letter::Failed { id, fault } => self.handle_failed(id, &fault),
             Letter::Paired { half, partner } => self.handle_paired(half, partner),
@@ -276,6 +297,7 @@ impl ClientSession {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.clock = now;
         if let Stage::Greeting { until } = self.stage {
             if now >= until {
                 self.close(Fault::fatal(Code::Timeout, "hello.timeout", "no Hello came in time"));
@@ -283,6 +305,7 @@ impl ClientSession {
             return;
         }
         self.expire_owed(now);
+        self.expire_leaving(now);
         if self.leave_at.is_some_and(|leave_at| now >= leave_at) && self.is_quiet() {
             self.close(Fault::draining());
             return;
@@ -307,7 +330,7 @@ impl ClientSession {
             return;
         }
         self.leave_at = Some(leave_at);
-        self.leave_services();
+        self.leave_services(0);
         let body = Drain {
             code: Code::Draining,
             reason: "this node is stopping; connect to another, or to this one again later",
@@ -331,12 +354,17 @@ impl ClientSession {
     }
 
     /// The connection has ended, however it did: whoever waits for this session is told at once.
-    pub fn handle_lost(&mut self) {
+    pub fn handle_lost(&mut self, now: Instant) {
+        self.clock = now;
+        self.end();
+    }
+
+    fn end(&mut self) {
         if let Stage::Open { .. } = self.stage {
             self.hub.counters.sessions_closed.one();
         }
         self.stage = Stage::Ended;
-        self.leave_services();
+        self.leave_services(0);
         self.fail_owed();
         for live in std::mem::take(&mut self.live).into_values() {
             self.end_live(live);
@@ -351,7 +379,8 @@ impl ClientSession {
             return until;
         }
         let leave = self.leave_at.filter(|_| self.is_quiet() && !self.ended());
-        let dues = [Some(self.liveness.poll_timeout()), self.owed.first_deadline(), leave];
+        let alive = Some(self.liveness.poll_timeout());
+        let dues = [alive, self.owed.first_deadline(), self.first_leaving(), leave];
         dues.into_iter().flatten().min().unwrap_or_else(|| self.liveness.poll_timeout())
     }
 
@@ -386,6 +415,9 @@ impl ClientSession {
         }
         if !hello.token.is_empty() {
             self.peer.token = Some(hello.token.into());
+        }
+        if hello.name.len() <= NAME_BYTES_MAX {
+            self.name = hello.name.into();
         }
         self.stage = Stage::Checking;
         self.push(Output::Authenticate { token: self.peer.token.clone() });
@@ -505,7 +537,7 @@ impl ClientSession {
         if self.ended() {
             return;
         }
-        self.handle_lost();
+        self.end();
         self.send(0, fault.packet());
         self.push(Output::Close(fault));
     }

@@ -1,11 +1,12 @@
 //! The answers that a session owes as a provider. It alone knows them, so it alone decides how each call ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::letter::{Call, CallId, CallKey};
-use crate::mailbox::Mailbox;
-use crate::services::Seat;
+use crate::letter::{Call, CallKey};
+use crate::packet::Packet;
+use crate::services::Provider;
 
 /// Calls by the id that this connection knows them by.
 #[derive(Debug, Default)]
@@ -20,24 +21,32 @@ pub(super) struct Owed {
 /// One call that is owed an outcome.
 #[derive(Debug)]
 pub(super) struct Debt {
-    pub(super) caller: Mailbox,
-    /// The call, as its caller knows it.
-    pub(super) id: CallId,
+    /// The call; its request is kept only where it may be needed again.
+    pub(super) call: Box<Call>,
+    /// When it ends without an answer, or a WebSocket that one side has left.
     deadline: Instant,
     /// How long the answer may take to begin, from the last word of the caller.
     timeout: Duration,
-    /// The head of the response went out.
-    pub(super) answered: bool,
+    pub(super) stage: Stage,
+    /// The caller has ended its direction.
+    pub(super) upload_ended: bool,
     /// Bytes of response body that the caller accepts; negative after a large first frame.
     pub(super) credit: i64,
-    /// Held for as long as the call is in flight.
-    _seat: Seat,
+    /// Bytes of progress that were passed on.
+    pub(super) progress: usize,
 }
 
-impl Debt {
-    pub(super) fn key(&self) -> CallKey {
-        CallKey { caller: self.caller.session(), id: self.id }
-    }
+/// How far the answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing was answered yet.
+    Asked,
+    /// The head of the response went out.
+    Answered,
+    /// A WebSocket is open.
+    Open,
+    /// A WebSocket whose provider has ended its direction.
+    HalfOpen,
 }
 
 impl Owed {
@@ -45,23 +54,29 @@ impl Owed {
         self.calls.is_empty()
     }
 
-    /// Notes the call and gives it an id.
-    pub(super) fn add(&mut self, now: Instant, call: Call) -> u64 {
+    /// Notes the call and gives it an id. What comes out is the request.
+    pub(super) fn add(&mut self, now: Instant, mut call: Box<Call>) -> (u64, Packet) {
         self.last_id += 2;
         let id = self.last_id;
+        let is_kept = call.idempotent && call.ended;
+        let request = if is_kept {
+            call.request.clone()
+        } else {
+            std::mem::replace(&mut call.request, Packet::empty())
+        };
         let debt = Debt {
-            caller: call.caller,
-            id: call.id,
             deadline: call.deadline,
             timeout: call.deadline.saturating_duration_since(now),
-            answered: false,
+            stage: Stage::Asked,
+            upload_ended: call.ended,
             credit: call.credit.into(),
-            _seat: call.seat,
+            progress: 0,
+            call,
         };
         self.deadlines.insert((debt.deadline, id));
-        self.ids.insert(debt.key(), id);
+        self.ids.insert(debt.call.key(), id);
         self.calls.insert(id, debt);
-        id
+        (id, request)
     }
 
     pub(super) fn get(&mut self, id: u64) -> Option<&mut Debt> {
@@ -79,19 +94,26 @@ impl Owed {
 
     /// The request's body goes on, so the provider does not have all that it is to answer yet.
     pub(super) fn renew(&mut self, now: Instant, id: u64) {
-        let Some(debt) = self.calls.get_mut(&id) else { return };
-        if debt.answered {
-            return;
+        let Some(debt) = self.calls.get(&id) else { return };
+        if debt.stage == Stage::Asked {
+            let deadline = now + debt.timeout;
+            self.end_by(id, deadline);
         }
+    }
+
+    /// From now on the call ends then, if it has not before.
+    pub(super) fn end_by(&mut self, id: u64, deadline: Instant) {
+        let Some(debt) = self.calls.get_mut(&id) else { return };
         self.deadlines.remove(&(debt.deadline, id));
-        debt.deadline = now + debt.timeout;
-        self.deadlines.insert((debt.deadline, id));
+        debt.deadline = deadline;
+        self.deadlines.insert((deadline, id));
     }
 
     /// The answer has begun in time; how long the rest of it takes is up to its two ends.
-    pub(super) fn begin(&mut self, id: u64) {
+    pub(super) fn begin(&mut self, id: u64, stage: Stage) {
         let Some(debt) = self.calls.get_mut(&id) else { return };
-        debt.answered = true;
+        debt.stage = stage;
+        debt.call.request = Packet::empty();
         self.deadlines.remove(&(debt.deadline, id));
     }
 
@@ -99,7 +121,7 @@ impl Owed {
     pub(super) fn settle(&mut self, id: u64) -> Option<Debt> {
         let debt = self.calls.remove(&id)?;
         self.deadlines.remove(&(debt.deadline, id));
-        self.ids.remove(&debt.key());
+        self.ids.remove(&debt.call.key());
         Some(debt)
     }
 
@@ -114,6 +136,13 @@ impl Owed {
             return None;
         }
         self.settle(id).map(|debt| (id, debt))
+    }
+
+    /// The calls of one registration.
+    pub(super) fn of(&self, provider: &Arc<Provider>) -> Vec<u64> {
+        let is_its =
+            |debt: &Debt| debt.call.seat.as_ref().is_some_and(|seat| Arc::ptr_eq(seat.provider(), provider));
+        self.calls.iter().filter(|(_, debt)| is_its(debt)).map(|(id, _)| *id).collect()
     }
 
     /// Every call, because the provider is gone.

@@ -82,6 +82,7 @@ impl PlainHalf {
             | Letter::Refill { .. }
             | Letter::Answer { .. }
             | Letter::Credit { .. }
+            | Letter::Placed { .. }
             | Letter::Failed { .. } => {}
         }
     }

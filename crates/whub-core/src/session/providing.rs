@@ -1,35 +1,41 @@
 //! The session as a provider: what it registered, and the calls that it owes an outcome.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use whub_proto::names::Pattern;
-use whub_proto::{Body, Cancel, Code, Credit, Flags, Frame, Kind, Register, Response, Unregister};
+use whub_proto::{
+    Body, Cancel, Code, Credit, Failure, Flags, Frame, HEADER_PAIRS_MAX, Headers, Kind, Register, Response,
+    Unregister, Via,
+};
 
-use crate::fault::Fault;
+use crate::calls::deadline_exceeded;
+use crate::fault::{Fault, MOVED};
 use crate::hub::Now;
-use crate::letter::{Call, CallId, CallKey, Letter};
-use crate::mailbox::Mailbox;
+use crate::letter::{Call, CallKey, Letter};
+use crate::moving::{Loss, provider_lost};
 use crate::packet::Packet;
+use crate::services::{Provider, Registration, Stats};
 use crate::session::client::ClientSession;
+use crate::session::owed::{Debt, Stage};
 
 impl ClientSession {
     // -------------------------------------------------------------------------------------- registrations
 
-    pub(super) fn handle_register(&mut self, id: u64, register: &Register<'_>) {
+    pub(super) fn handle_register(&mut self, now: Now, id: u64, register: &Register<'_>) {
         if !self.claim(id) {
             return;
         }
-        match self.register(register) {
+        match self.register(now, register) {
             Ok(()) => self.agree(id),
             Err(fault) => self.refuse(id, &fault),
         }
     }
 
-    fn register(&mut self, register: &Register<'_>) -> Result<(), Fault> {
-        let pattern = Pattern::parse(register.path)
-            .map_err(|error| Fault::fatal(error.code(), "register.path", error.to_string()))?;
+    fn register(&mut self, now: Now, register: &Register<'_>) -> Result<(), Fault> {
+        let registration = Registration::parse(register)?;
         let Some(identity) = self.identity() else { return Ok(()) };
-        identity.grants.may_provide(&pattern)?;
+        identity.grants.may_provide(&registration.pattern)?;
         if self.is_draining() {
             return Err(Fault::draining());
         }
@@ -37,8 +43,15 @@ impl ClientSession {
             let reason = format!("a session may register {} services", self.services.len());
             return Err(Fault::fatal(Code::TooManyRequests, "services.limit", reason));
         }
-        self.hub.services.register(&pattern, self.me.clone(), register.max_inflight)?;
-        self.services.push(pattern);
+        let registration = Registration {
+            client: self.peer.client.clone(),
+            name: self.name.clone(),
+            user: identity.user.as_deref().unwrap_or_default().into(),
+            since_ms: now.unix_ms,
+            ..registration
+        };
+        let provider = self.hub.services.register(registration, self.me.clone())?;
+        self.services.push(provider.registration.pattern.clone());
         Ok(())
     }
 
@@ -55,39 +68,81 @@ impl ClientSession {
             return;
         };
         let pattern = self.services.swap_remove(index);
-        self.hub.services.unregister(&pattern, self.me.session());
+        self.leave_service(&pattern, unregister.grace_ms);
         self.agree(id);
     }
 
-    /// No new calls; those in flight are finished.
-    pub(super) fn leave_services(&mut self) {
+    /// No new calls; those in flight are finished, within `grace_ms` if that is not 0.
+    pub(super) fn leave_services(&mut self, grace_ms: u32) {
         for pattern in std::mem::take(&mut self.services) {
-            self.hub.services.unregister(&pattern, self.me.session());
+            self.leave_service(&pattern, grace_ms);
+        }
+    }
+
+    fn leave_service(&mut self, pattern: &Pattern, grace_ms: u32) {
+        let provider = self.hub.leave_service(pattern, self.me.session());
+        if grace_ms > 0
+            && let Some(provider) = provider
+        {
+            self.leaving.push((self.clock + Duration::from_millis(grace_ms.into()), provider));
+        }
+    }
+
+    /// When the first service ends whose provider is leaving.
+    pub(super) fn first_leaving(&self) -> Option<Instant> {
+        self.leaving.iter().map(|(until, _)| *until).min()
+    }
+
+    /// Calls that have outlived the time that their provider asked for when it left.
+    pub(super) fn expire_leaving(&mut self, now: Instant) {
+        let (over, left) =
+            std::mem::take(&mut self.leaving).into_iter().partition(|(until, _)| *until <= now);
+        self.leaving = left;
+        let over: Vec<(Instant, Arc<Provider>)> = over;
+        for (_, provider) in over {
+            for id in self.owed.of(&provider) {
+                let Some(debt) = self.owed.settle(id) else { continue };
+                self.send_cancel(id, Code::Draining, "the time that was left for this call is over");
+                self.lose(debt, provider_left());
+            }
         }
     }
 
     // ------------------------------------------------------------------------------------ from the callers
 
-    pub(super) fn handle_call(&mut self, now: Now, call: Call) {
+    pub(super) fn handle_call(&mut self, now: Now, call: Box<Call>) {
         if self.ended() {
-            fail(&call.caller, call.id, lost());
-            self.hub.counters.calls_provider_lost.one();
+            self.hub.lose_call(now.at, call, Loss::Unsent, provider_lost());
             return;
         }
         if call.deadline <= now.at {
-            fail(&call.caller, call.id, deadline_exceeded());
-            self.hub.counters.calls_deadline.one();
+            self.miss(&call);
             return;
         }
-        let request = call.request.clone();
-        let id = self.owed.add(now.at, call);
+        let (id, request) = self.owed.add(now.at, call);
         self.send(id, request);
     }
 
     pub(super) fn handle_upload(&mut self, now: Now, call: CallKey, data: Packet) {
-        if let Some(id) = self.owed.id(call) {
-            self.owed.renew(now.at, id);
-            self.send(id, data);
+        let Some(id) = self.owed.id(call) else { return };
+        let ended = data.head(0).flags.contains(Flags::END);
+        self.owed.renew(now.at, id);
+        self.send(id, data);
+        if ended {
+            self.handle_upload_end(now, id);
+        }
+    }
+
+    fn handle_upload_end(&mut self, now: Now, id: u64) {
+        let Some(debt) = self.owed.get(id) else { return };
+        debt.upload_ended = true;
+        match debt.stage {
+            Stage::Asked | Stage::Answered => {}
+            Stage::Open => self.owed.end_by(id, now.at + CLOSING),
+            Stage::HalfOpen => {
+                self.owed.settle(id);
+                self.hub.counters.calls_answered.one();
+            }
         }
     }
 
@@ -100,69 +155,149 @@ impl ClientSession {
 
     pub(super) fn handle_abandon(&mut self, call: CallKey, code: Code) {
         let Some(id) = self.owed.id(call) else { return };
-        self.owed.settle(id);
-        self.hub.counters.calls_cancelled.one();
+        if let Some(debt) = self.owed.settle(id) {
+            self.hub.counters.calls_cancelled.one();
+            count_error(&debt.call, code);
+        }
         self.send_cancel(id, code, "the caller no longer waits");
     }
 
     pub(super) fn expire_owed(&mut self, now: Instant) {
         while let Some((id, debt)) = self.owed.expire(now) {
-            fail(&debt.caller, debt.id, deadline_exceeded());
-            self.hub.counters.calls_deadline.one();
-            self.send_cancel(id, Code::DeadlineExceeded, "the call's deadline has passed");
+            match debt.stage {
+                Stage::Asked => {
+                    self.miss(&debt.call);
+                    self.send_cancel(id, Code::DeadlineExceeded, "the call's deadline has passed");
+                }
+                // Only WebSockets have a deadline again, once one side has ended.
+                Stage::Answered | Stage::Open | Stage::HalfOpen => {
+                    self.hub.counters.calls_answered.one();
+                    debt.call.fail(not_closed());
+                    self.send_cancel(
+                        id,
+                        Code::Timeout,
+                        "the other side of the WebSocket did not end in time",
+                    );
+                }
+            }
         }
     }
 
     pub(super) fn fail_owed(&mut self) {
         // A provider that is closed because the node stops is not to blame.
-        let fault = if self.is_draining() { Fault::draining() } else { lost() };
+        let fault = if self.is_draining() { Fault::draining() } else { provider_lost() };
         for debt in self.owed.settle_all() {
-            fail(&debt.caller, debt.id, fault.clone());
-            self.hub.counters.calls_provider_lost.one();
+            self.lose(debt, fault.clone());
         }
+        self.leaving.clear();
+    }
+
+    fn lose(&self, debt: Debt, fault: Fault) {
+        let loss = if debt.stage == Stage::Asked { Loss::Sent } else { Loss::Begun };
+        self.hub.lose_call(self.clock, debt.call, loss, fault);
+    }
+
+    fn miss(&self, call: &Call) {
+        self.hub.counters.calls_deadline.one();
+        count_error(call, Code::DeadlineExceeded);
+        call.fail(deadline_exceeded());
     }
 
     // ------------------------------------------------------------------------------------ from the provider
 
     pub(super) fn handle_response(&mut self, frame: &Frame<'_>, response: &Response<'_>) {
         let id = frame.head.id;
-        match self.owed.get(id) {
-            None => self.handle_late(id),
-            Some(debt) if debt.answered => self.hub.counters.answers_late.one(),
-            Some(debt) => {
-                let (caller, caller_id) = (debt.caller.clone(), debt.id);
-                self.owed.begin(id);
-                self.pass_on(frame, Kind::Response);
-                if response.credit != 0 {
-                    let _ = caller.post(Letter::Credit { id: caller_id, bytes: response.credit });
-                }
-            }
+        let Some(debt) = self.owed.get(id) else {
+            self.handle_late(id);
+            return;
+        };
+        if debt.stage != Stage::Asked {
+            self.hub.counters.answers_late.one();
+            return;
         }
+        let stage = match response.status {
+            SWITCHING_PROTOCOLS if debt.call.websocket => Stage::Open,
+            SWITCHING_PROTOCOLS => {
+                self.spurn(id, frame.head.flags.contains(Flags::END));
+                return;
+            }
+            100..=199 => {
+                self.handle_progress(frame);
+                return;
+            }
+            _ => Stage::Answered,
+        };
+        let (caller, caller_id) = (debt.call.caller.clone(), debt.call.id);
+        count_answer(&debt.call, self.clock, response.status);
+        self.owed.begin(id, stage);
+        self.pass_on(frame, Kind::Response);
+        if response.credit != 0 {
+            let _ = caller.post(Letter::Credit { id: caller_id, bytes: response.credit });
+        }
+    }
+
+    /// An answer that makes no sense ends its call.
+    fn spurn(&mut self, id: u64, ended: bool) {
+        let Some(debt) = self.owed.settle(id) else { return };
+        self.hub.counters.calls_answered.one();
+        count_error(&debt.call, Code::ProviderLost);
+        debt.call.fail(bad_answer());
+        if !ended {
+            let reason = "status 101 accepts a WebSocket, and this call opens none";
+            self.send_cancel(id, Code::BadRequest, reason);
+        }
+    }
+
+    /// News of a call whose answer has not begun. It neither ends the call nor puts its deadline off.
+    fn handle_progress(&mut self, frame: &Frame<'_>) {
+        if frame.head.flags.contains(Flags::END) {
+            self.violate("a response with a status below 200 cannot be the last");
+            return;
+        }
+        let Some(debt) = self.owed.get(frame.head.id) else { return };
+        debt.progress += frame.envelope.len() + frame.payload.len();
+        if debt.progress > PROGRESS_BYTES_MAX {
+            self.hub.counters.progress_dropped.one();
+            return;
+        }
+        let packet = Packet::forward(Kind::Response, frame.head.flags, None, frame.envelope, frame.payload);
+        let _ = debt.call.caller.post(Letter::Answer { id: debt.call.id, packet, last: false });
     }
 
     /// `Data` with an id of the hub: a response's body goes on.
     pub(super) fn handle_download(&mut self, frame: &Frame<'_>) {
-        match self.owed.get(frame.head.id) {
-            None => self.handle_late(frame.head.id),
-            Some(debt) if !debt.answered => self.violate("Data of a call before its Response"),
-            Some(_) => self.pass_on(frame, Kind::Data),
+        let stage = self.owed.get(frame.head.id).map(|debt| debt.stage);
+        match stage {
+            None | Some(Stage::HalfOpen) => self.handle_late(frame.head.id),
+            Some(Stage::Asked) => self.violate("Data of a call before its Response"),
+            Some(Stage::Answered | Stage::Open) => self.pass_on(frame, Kind::Data),
         }
     }
 
     /// `Error` as an answer: the service refused, or failed.
-    pub(super) fn handle_final(&mut self, frame: &Frame<'_>) {
+    pub(super) fn handle_final(&mut self, frame: &Frame<'_>, failure: &Failure<'_>) {
         let Some(debt) = self.owed.settle(frame.head.id) else {
             self.handle_late(frame.head.id);
             return;
         };
-        let packet = Packet::forward(Kind::Error, Flags::NONE, None, frame.envelope, frame.payload);
+        let call = &debt.call;
+        let packet = if call.moved == 0 {
+            Packet::forward(Kind::Error, Flags::NONE, None, frame.envelope, frame.payload)
+        } else {
+            with_moved(failure, call.moved, frame.payload)
+        };
         self.hub.counters.calls_answered.one();
-        let _ = debt.caller.post(Letter::Answer { id: debt.id, packet, last: true });
+        if debt.stage == Stage::Asked {
+            let after = self.clock.saturating_duration_since(call.since);
+            for_both(call, |stats| stats.latency.record(after));
+        }
+        count_error(call, failure.code);
+        let _ = call.caller.post(Letter::Answer { id: call.id, packet, last: true });
     }
 
     pub(super) fn handle_provider_credit(&mut self, id: u64, bytes: u32) {
         let Some(debt) = self.owed.get(id) else { return };
-        let _ = debt.caller.post(Letter::Credit { id: debt.id, bytes });
+        let _ = debt.call.caller.post(Letter::Credit { id: debt.call.id, bytes });
     }
 
     fn pass_on(&mut self, frame: &Frame<'_>, kind: Kind) {
@@ -175,9 +310,17 @@ impl ClientSession {
             return;
         }
         debt.credit -= bytes;
-        let last = frame.head.flags.contains(Flags::END);
-        let packet = Packet::forward(kind, frame.head.flags, None, frame.envelope, frame.payload);
-        let posted = debt.caller.post(Letter::Answer { id: debt.id, packet, last });
+        let ended = frame.head.flags.contains(Flags::END);
+        // Of a WebSocket both sides end.
+        let is_half = ended && debt.stage == Stage::Open && !debt.upload_ended;
+        if is_half {
+            debt.stage = Stage::HalfOpen;
+        }
+        let last = ended && !is_half;
+        let via = Via { moved: debt.call.moved, ..Via::default() };
+        let via = (kind == Kind::Response && via.moved > 0).then_some(&via);
+        let packet = Packet::forward(kind, frame.head.flags, via, frame.envelope, frame.payload);
+        let posted = debt.call.caller.post(Letter::Answer { id: debt.call.id, packet, last });
         if last {
             self.owed.settle(id);
             self.hub.counters.calls_answered.one();
@@ -186,6 +329,8 @@ impl ClientSession {
             self.owed.settle(id);
             self.hub.counters.calls_cancelled.one();
             self.send_cancel(id, Code::Cancelled, "nobody waits for this answer any more");
+        } else if is_half {
+            self.owed.end_by(id, self.clock + CLOSING);
         }
     }
 
@@ -203,23 +348,58 @@ impl ClientSession {
     }
 }
 
-fn fail(caller: &Mailbox, id: CallId, fault: Fault) {
-    // A caller that is gone needs no outcome.
-    let _ = caller.post(Letter::Failed { id, fault });
-}
-
 /// The length of a payload, which a frame's limit keeps far below the largest number.
 pub(super) fn signed(payload: &[u8]) -> i64 {
     i64::try_from(payload.len()).unwrap_or(i64::MAX)
 }
 
-fn lost() -> Fault {
-    let reason =
-        "the provider's connection ended before its answer was whole; the call may have been carried out";
-    Fault::passing(Code::ProviderLost, "service.provider_lost", 1, reason)
+/// Accepts a WebSocket.
+const SWITCHING_PROTOCOLS: u16 = 101;
+
+/// Bytes of progress, envelopes and payloads together, that one call may report: 1 MiB.
+const PROGRESS_BYTES_MAX: usize = 1 << 20;
+
+/// How long one side of a WebSocket has to end after the other did.
+const CLOSING: Duration = Duration::from_secs(30);
+
+/// What happened to a call happened to its service and to its provider.
+fn for_both(call: &Call, count: impl Fn(&Stats)) {
+    count(&call.service.stats);
+    if let Some(seat) = &call.seat {
+        count(&seat.provider().stats);
+    }
 }
 
-fn deadline_exceeded() -> Fault {
-    let reason = "the service did not answer in time; allow it longer, or ask why it is slow";
-    Fault::fatal(Code::DeadlineExceeded, "call.deadline", reason)
+fn count_answer(call: &Call, now: Instant, status: u16) {
+    let after = now.saturating_duration_since(call.since);
+    for_both(call, |stats| stats.answered(after, status));
+}
+
+fn count_error(call: &Call, code: Code) {
+    for_both(call, |stats| stats.errors.count(code));
+}
+
+/// The service's error, which also says how often the call was moved.
+fn with_moved(failure: &Failure<'_>, moved: u8, payload: &[u8]) -> Packet {
+    let moved = moved.to_string();
+    let own = failure.headers.iter().filter(|(key, _)| *key != MOVED);
+    let mut pairs: Vec<(&str, &str)> = own.take(HEADER_PAIRS_MAX - 1).collect();
+    pairs.push((MOVED, &moved));
+    let failure = Failure { headers: Headers::new(&pairs), ..*failure };
+    Packet::build_with(&Body::Error(failure), Flags::NONE, None, payload)
+}
+
+fn provider_left() -> Fault {
+    let reason = "the provider left before its answer was whole; the call may have been carried out";
+    Fault::passing(Code::ProviderLost, "service.provider_left", 1, reason)
+}
+
+fn bad_answer() -> Fault {
+    let reason = "the service answered with status 101, which accepts a WebSocket, but none was asked for";
+    Fault::fatal(Code::ProviderLost, "service.bad_answer", reason)
+}
+
+fn not_closed() -> Fault {
+    let reason = "one side of the WebSocket has ended, and the other did not in time";
+    Fault::fatal(Code::Timeout, "websocket.not_closed", reason)
 }

@@ -15,7 +15,7 @@ impl ClientSession {
             match grants.may_provide(&pattern) {
                 Ok(()) => self.services.push(pattern),
                 Err(fault) => {
-                    self.hub.services.unregister(&pattern, self.me.session());
+                    self.hub.leave_service(&pattern, self.me.session());
                     self.refuse(0, &fault);
                 }
             }

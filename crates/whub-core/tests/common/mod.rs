@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use whub_core::{
     ClientSession, Fate, Framing, Grants, Handled, Hub, Identity, Letter, Mailbox, Now, Output, Packet,
-    Parcel, Peer, Post, Publication, Sent, SessionId, SessionLimits, Undelivered,
+    Parcel, Peer, Post, Publication, Sent, ServicePolicies, ServiceSettings, SessionId, SessionLimits,
+    Undelivered,
 };
 use whub_proto::{Body, Flags, Frame, Hello, Origin};
 
@@ -35,6 +36,17 @@ impl World {
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now.at += time;
         self.now.unix_ms += u64::try_from(time.as_millis()).unwrap();
+    }
+
+    /// The usher's round.
+    pub(crate) fn usher(&self) -> Option<Instant> {
+        self.hub.handle_waiting(self.now.at, Waker::noop())
+    }
+
+    /// Every service gets these settings.
+    pub(crate) fn configure(&self, settings: ServiceSettings) {
+        let default = Arc::new(settings);
+        self.hub.services.configure(ServicePolicies { default, entries: Vec::new() });
     }
 
     /// A client that was welcomed and may do everything.
@@ -126,7 +138,7 @@ impl Client {
     /// The connection ends.
     pub(crate) fn vanishes(&mut self, now: Now) {
         self.inbox.close();
-        self.session.handle_lost();
+        self.session.handle_lost(now.at);
         self.turn(now);
     }
 

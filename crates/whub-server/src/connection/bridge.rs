@@ -316,6 +316,10 @@ impl Talk for BridgeTalk {
                 let code = close_code(fault.code);
                 self.close(own, code, &fault.reason)
             }
+            Letter::Placed { place, step, .. } => {
+                self.bridge.tie.placed(place, step);
+                Flow::Go
+            }
             Letter::Drain { .. } => self.end(own, &Fault::draining()),
             Letter::Kick(fault) => self.end(own, &fault),
             Letter::Recheck => match self.bridge.recheck() {

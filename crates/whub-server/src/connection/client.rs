@@ -313,7 +313,7 @@ impl Talk for ClientTalk {
         let talk = &mut self.talk;
         // What was accepted is delivered, though its publisher is gone.
         while !talk.fanout.advance(talk.id, &talk.node.hub.counters) {}
-        talk.session.handle_lost();
+        talk.session.handle_lost(now.at);
         for letter in late {
             talk.session.handle_letter(now, letter);
         }

@@ -53,6 +53,7 @@ impl Talk for EchoTalk {
             | Letter::Refill { .. }
             | Letter::Answer { .. }
             | Letter::Credit { .. }
+            | Letter::Placed { .. }
             | Letter::Failed { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }

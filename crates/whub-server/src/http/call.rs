@@ -127,6 +127,8 @@ impl Asked<'_> {
             query: self.parts.uri.query().unwrap_or_default(),
             scheme: if self.visit.is_secure { "https" } else { "http" },
             authority: authority(self.parts),
+            key: head::text(&self.parts.headers, &head::KEY)?,
+            idempotency: head::text(&self.parts.headers, &head::IDEMPOTENCY_KEY)?,
             ..Request::default()
         };
         let is_text = !first.is_empty() && head::may_be_text(format) && std::str::from_utf8(first).is_ok();
@@ -153,7 +155,7 @@ impl Asked<'_> {
         };
         let placed = hub.place_call(now(), asking, &order).map_err(refused)?;
         let upload = if let Rest::Upload(upload) = rest { Some(upload) } else { None };
-        Ok(Exchange::new(Tie::new(placed.provider, caller), upload))
+        Ok(Exchange::new(Tie::new(Arc::clone(hub), placed.place, caller), upload))
     }
 }
 

@@ -68,10 +68,11 @@ impl CallerMailbox {
         state.closed = waiting.closed;
     }
 
-    /// Nothing is accepted from here on.
-    pub(super) fn close(&self) {
+    /// Nothing is accepted from here on. What comes out was not read.
+    pub(super) fn close(&self) -> impl Iterator<Item = Letter> + use<> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = State { closed: true, ..State::default() };
+        let unread = std::mem::replace(&mut *state, State { closed: true, ..State::default() });
+        unread.first.into_iter().chain(unread.more)
     }
 }
 
@@ -155,7 +156,7 @@ mod tests {
             assert_eq!(bytes, expected);
         }
         assert!(mailbox.poll_letter(&mut cx).is_pending());
-        mailbox.close();
+        assert_eq!(mailbox.close().count(), 0);
         assert!(matches!(mailbox.post(credit(1)), Err(Undelivered::Gone(_))));
     }
 }

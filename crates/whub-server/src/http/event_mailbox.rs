@@ -162,6 +162,7 @@ impl Post for EventMailbox {
             | Letter::Refill { .. }
             | Letter::Answer { .. }
             | Letter::Credit { .. }
+            | Letter::Placed { .. }
             | Letter::Failed { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. } => {}

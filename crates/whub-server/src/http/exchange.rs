@@ -74,6 +74,7 @@ impl Exchange {
                         upload.refill(bytes);
                     }
                 }
+                Poll::Ready(Letter::Placed { place, step, .. }) => self.tie.placed(place, step),
                 // Letters to sessions; nobody posts them here.
                 Poll::Ready(_) => {}
                 Poll::Pending => return self.poll_upload(cx).map(Turn::Upload),
@@ -83,7 +84,10 @@ impl Exchange {
 
     /// Ready only with a failure.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<UploadError> {
-        let Some(upload) = &mut self.upload else { return Poll::Pending };
+        // Until there is a provider nothing is read of the body.
+        let Some(upload) = self.upload.as_mut().filter(|_| self.tie.is_placed()) else {
+            return Poll::Pending;
+        };
         match upload.poll(cx, &self.tie) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => {

@@ -13,6 +13,12 @@ pub(super) const FIELDS_HYPER: usize = 100;
 /// The caller's deadline in milliseconds.
 pub(super) const TIMEOUT: HeaderName = HeaderName::from_static("x-timeout-ms");
 
+/// Requests with the same value go to the same provider.
+pub(super) const KEY: HeaderName = HeaderName::from_static("whub-key");
+
+/// Present: the request may be carried out twice.
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// Longest deadline that a caller may name: one hour.
 const TIMEOUT_MS_MAX: u32 = 3_600_000;
 
@@ -83,6 +89,18 @@ fn is_named_in_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
         value
             .split(|byte| *byte == b',')
             .any(|entry| entry.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    })
+}
+
+/// The value of a field that says something to the hub; empty where there is none.
+///
+/// # Errors
+/// When it is no text.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a str, Problem> {
+    let Some(value) = headers.get(name) else { return Ok("") };
+    std::str::from_utf8(value.as_bytes()).map_err(|_| {
+        let detail = format!("the value of the header field {name} is not UTF-8");
+        Problem::new(Code::BadRequest, "http.header", detail)
     })
 }
 

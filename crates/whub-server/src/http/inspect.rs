@@ -209,7 +209,7 @@ fn place(
         credit: 0,
     };
     let placed = hub.place_call(now(), asking, &order)?;
-    Ok(Exchange::new(Tie::new(placed.provider, caller), None))
+    Ok(Exchange::new(Tie::new(Arc::clone(hub), placed.place, caller), None))
 }
 
 /// What came of a replay.

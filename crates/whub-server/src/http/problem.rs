@@ -9,7 +9,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
-use whub_core::Fault;
+use whub_core::{Fault, MOVED};
 use whub_proto::{Code, Failure};
 
 use crate::http::body::HttpBody;
@@ -26,6 +26,8 @@ pub(super) struct Problem {
     retry_ms: u32,
     allow: Option<&'static str>,
     upgrade: bool,
+    /// How often the call was moved to another provider.
+    moved: u8,
 }
 
 #[derive(Serialize)]
@@ -118,6 +120,9 @@ impl Problem {
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
+        if self.moved > 0 {
+            headers.insert(MOVED, u16::from(self.moved).into());
+        }
         if self.upgrade {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -140,6 +145,7 @@ impl From<Fault> for Problem {
             retry_ms: fault.retry_ms,
             allow: None,
             upgrade: false,
+            moved: fault.moved,
         }
     }
 }

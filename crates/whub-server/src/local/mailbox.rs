@@ -191,6 +191,7 @@ impl Post for LocalMailbox {
             // For callers, halves of pairs and connections; this is none. Its end is the server's to tell.
             Letter::Answer { .. }
             | Letter::Credit { .. }
+            | Letter::Placed { .. }
             | Letter::Failed { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }

@@ -152,6 +152,7 @@ fn overrun(letter: &Letter) -> usize {
         Letter::Abandon { .. }
         | Letter::Refill { .. }
         | Letter::Credit { .. }
+        | Letter::Placed { .. }
         | Letter::Paired { .. }
         | Letter::Parted { .. }
         | Letter::Drain { .. }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use whub_core::{Fault, Hub, Mailbox, Post as _};
+use whub_core::{Fault, Hub, Mailbox, Post as _, Registration};
 use whub_proto::names::Pattern;
 
 use crate::local::LocalMailbox;
@@ -49,9 +49,9 @@ impl Modules {
     fn provide(&mut self, provided: Vec<Provided>) -> Result<(), StartError> {
         for Provided { module, service } in provided {
             let mailbox = Arc::new(LocalMailbox::new(&self.hub, &service));
-            let table = if service.pattern.is_own() { &self.hub.own_services } else { &self.hub.services };
-            table
-                .register(&service.pattern, Mailbox::new(mailbox.clone()), 0)
+            self.hub
+                .table_of(&service.pattern)
+                .register(Registration::new(service.pattern.clone()), Mailbox::new(mailbox.clone()))
                 .map_err(|fault| StartError::Module { module, error: fault.into() })?;
             self.services.push((service.pattern, mailbox));
         }
@@ -104,8 +104,7 @@ impl Modules {
 
     fn leave(&self) {
         for (pattern, mailbox) in &self.services {
-            let table = if pattern.is_own() { &self.hub.own_services } else { &self.hub.services };
-            table.unregister(pattern, mailbox.session());
+            self.hub.leave_service(pattern, mailbox.session());
         }
     }
 }
