@@ -165,7 +165,7 @@ impl Services {
     /// Whether somebody provides a service with this host, in its one spelling.
     #[must_use]
     pub fn has_host(&self, host: &str) -> bool {
-        self.table.read().unwrap_or_else(PoisonError::into_inner).has_host(host)
+        self.table.read().unwrap_or_else(PoisonError::into_inner).services.has_host(host)
     }
 
     /// Every service now, by pattern, for status pages.
