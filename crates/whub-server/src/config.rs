@@ -17,6 +17,7 @@ mod load;
 mod reference;
 mod secret;
 mod show;
+mod steps;
 mod tokens;
 mod toml_file;
 mod types;
@@ -31,8 +32,11 @@ pub use layers::{Assignment, ConfigFile, Input, Source};
 pub use load::{Loaded, load};
 pub use reference::reference;
 pub use secret::Secret;
+pub use steps::{
+    Authentication, Compression, Cors, Headers, Middleware, RateSection, RequestHeaders, ResponseHeaders,
+};
 pub use types::{
     Audience, Auth, Builtin, Channels, Config, Data, Debugging, Http, Inspect, Limits, Log, LogFormat, Node,
     ProxyProtocol, SlowPolicy, Tls, WebSocket,
 };
-pub use units::{parse_bytes, parse_duration, show_bytes, show_duration};
+pub use units::{parse_bytes, parse_duration, parse_rate, show_bytes, show_duration, show_rate};

@@ -1,6 +1,8 @@
 //! The running hub: connections, the write path, HTTP, configuration.
 
+mod access_log;
 mod backlog;
+mod chain;
 pub mod config;
 mod connection;
 mod framing;

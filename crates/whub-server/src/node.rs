@@ -13,6 +13,7 @@ use whub_core::{
 };
 use whub_transport::{DirectWriter, TransportCounters};
 
+use crate::chain::ChainMaker;
 use crate::config::Config;
 use crate::http::HttpCounters;
 use crate::inspect::Inspector;
@@ -42,6 +43,8 @@ pub(crate) struct Node {
     /// Makes client names unlike those of other runs of this node.
     run: u64,
     clients: AtomicU64,
+    /// Makes the chain of every call.
+    pub(crate) chain: ChainMaker,
     /// `host:port` of each listener, once bound.
     addresses: OnceLock<Vec<String>>,
 }
@@ -60,8 +63,12 @@ impl Node {
             ping: config.limits.ping,
         };
         let agent = concat!("whub/", env!("CARGO_PKG_VERSION"));
+        let hub = Arc::new(Hub::new(name, agent, limits));
+        let chain = ChainMaker::default();
+        chain.apply(&hub, &config);
         Self {
-            hub: Arc::new(Hub::new(name, agent, limits)),
+            hub,
+            chain,
             transport,
             http: HttpCounters::default(),
             inspector: Arc::new(Inspector::new(&config.inspect)),
@@ -120,6 +127,10 @@ impl Node {
     pub(crate) fn reload(&self, config: Config) {
         *self.authenticator.write().unwrap_or_else(PoisonError::into_inner) = authenticator(&config);
         self.inspector.reload(&config.inspect);
+        if let Some(name) = self.chain.unknown(&config) {
+            tracing::error!("middleware.order names `{name}`, which no step is called; it is passed over");
+        }
+        self.chain.apply(&self.hub, &config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.seat_inspector();
         self.tell_all(|| Letter::Recheck);

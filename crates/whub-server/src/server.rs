@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::task::JoinSet;
+use whub_core::middleware::Middleware;
 use whub_core::{Hub, Peer};
 use whub_transport::{
     Admission, AdmissionLimits, BindError, Door, Listener, Opened, PeerAddress, Talk, TlsAcceptor,
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The folder for the node's files could not be made.
     #[error("data folder: {0}")]
     Data(#[source] io::Error),
+    /// `middleware.order` names a step that there is not.
+    #[error("middleware.order names `{0}`, which no step is called; there are {known}", known = crate::chain::KNOWN.join(", "))]
+    Middleware(String),
     /// A module could not be initialised or started, or what it provides is in use.
     #[error("module `{module}`: {error}")]
     Module {
@@ -160,6 +164,9 @@ impl ServerBuilder {
         node.listens(listeners.iter().map(|listener| listener.local_addr().to_string()).collect());
         let registry = Registry::new(modules, Handle(Arc::clone(&node), door.tls.clone()))?;
         let modules = Modules::start(registry, Arc::clone(&node.hub)).await?;
+        if let Some(name) = node.chain.unknown(&node.config()) {
+            return Err(StartError::Middleware(name.to_owned()));
+        }
         Ok(Server { node, door, listeners, modules })
     }
 }
@@ -173,6 +180,17 @@ impl Handle {
     #[must_use]
     pub fn hub(&self) -> &Arc<Hub> {
         &self.0.hub
+    }
+
+    /// Adds a step to the chain of every call, in the place of one with its name. Where `middleware.order` names it, it
+    /// stands there, otherwise it is the last. Calls under way do not see it.
+    pub fn add_middleware(&self, step: Arc<dyn Middleware>) {
+        self.0.chain.add(&self.0.hub, &self.0.config(), step);
+    }
+
+    /// Takes a step out of the chain that was added. Calls under way still see it.
+    pub fn remove_middleware(&self, name: &str) {
+        self.0.chain.remove(&self.0.hub, &self.0.config(), name);
     }
 
     /// Puts a new configuration into force, as far as it can change while running. Also re-reads the certificate.

@@ -6,7 +6,7 @@ use super::{Config, Problem, load::Sources};
 
 /// What single keys cannot know.
 pub(crate) fn between_keys(config: &Config, sources: &Sources) -> Vec<Problem> {
-    [listeners(config, sources), tls(config, sources), openness(config, sources)]
+    [listeners(config, sources), tls(config, sources), openness(config, sources), chain(config, sources)]
         .into_iter()
         .flatten()
         .collect()
@@ -60,6 +60,19 @@ fn openness(config: &Config, sources: &Sources) -> Option<Problem> {
          or listen on 127.0.0.1"
     );
     Some(problem(sources, "listen", text))
+}
+
+/// The chain without its rules for headers would show credentials to providers.
+fn chain(config: &Config, sources: &Sources) -> Option<Problem> {
+    let order = &config.middleware.order;
+    if !order.iter().any(|step| step == "headers") {
+        let text = "middleware.order leaves out `headers`, which keeps credentials from providers; name it, and pass \
+                    what should pass by headers.request.pass";
+        return Some(problem(sources, "middleware.order", text));
+    }
+    let twice = order.iter().enumerate().find(|(index, step)| order[..*index].contains(step));
+    twice
+        .map(|(_, step)| problem(sources, "middleware.order", format!("middleware.order names {step} twice")))
 }
 
 /// Whether the certificate and key of `tls` can be read and belong together. `whub config check` asks this; a node

@@ -2,13 +2,14 @@
 
 use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
+use whub_core::middleware::{HeaderName, Rate};
 use whub_proto::names::{Filter, NameError, Pattern};
 use whub_transport::{ListenAddress, Network};
 
 use super::{
     Audience, Grant, LogFormat, Secret, SlowPolicy,
     secret::REDACTED,
-    units::{parse_bytes, parse_duration, show_bytes, show_duration},
+    units::{parse_bytes, parse_duration, parse_rate, show_bytes, show_duration, show_rate},
     value::Value,
 };
 
@@ -36,6 +37,10 @@ pub(crate) enum Field<T> {
     HeaderNames(At<T, Vec<String>>),
     Services(At<T, Vec<Pattern>>),
     Filters(At<T, Vec<Filter>>),
+    HeaderRules(At<T, Vec<HeaderName>>),
+    Words(At<T, Vec<String>>),
+    /// `"none"` is no limit.
+    RateOrNone(At<T, Option<Rate>>),
     Slow(At<T, SlowPolicy>),
     Audience(At<T, Audience>),
     Format(At<T, LogFormat>),
@@ -74,6 +79,9 @@ impl<T> Field<T> {
             Self::HeaderNames(at) => *at(target) = each(value, header_name)?,
             Self::Services(at) => *at(target) = each(value, |text| named(&text, Pattern::parse))?,
             Self::Filters(at) => *at(target) = each(value, |text| named(&text, Filter::parse))?,
+            Self::HeaderRules(at) => *at(target) = parsed(value)?,
+            Self::Words(at) => *at(target) = each(value, word)?,
+            Self::RateOrNone(at) => *at(target) = rate(value)?,
             Self::Slow(at) => *at(target) = choice(value, &SLOW)?,
             Self::Audience(at) => *at(target) = choice(value, &AUDIENCES)?,
             Self::Format(at) => *at(target) = choice(value, &FORMATS)?,
@@ -100,6 +108,9 @@ impl<T> Field<T> {
             Self::Origins(at) | Self::Hosts(at) | Self::HeaderNames(at) => *at(to) = at(from).clone(),
             Self::Services(at) => *at(to) = at(from).clone(),
             Self::Filters(at) => *at(to) = at(from).clone(),
+            Self::HeaderRules(at) => *at(to) = at(from).clone(),
+            Self::Words(at) => *at(to) = at(from).clone(),
+            Self::RateOrNone(at) => *at(to) = *at(from),
             Self::Slow(at) => *at(to) = *at(from),
             Self::Audience(at) => *at(to) = *at(from),
             Self::Format(at) => *at(to) = *at(from),
@@ -129,6 +140,9 @@ impl<T> Field<T> {
             Self::Origins(at) | Self::Hosts(at) | Self::HeaderNames(at) => Value::texts(at(target)),
             Self::Services(at) => Value::texts(at(target)),
             Self::Filters(at) => Value::texts(at(target)),
+            Self::HeaderRules(at) => Value::texts(at(target)),
+            Self::Words(at) => Value::texts(at(target)),
+            Self::RateOrNone(at) => at(target).map_or_else(none, |rate| Value::Text(show_rate(rate))),
             Self::Slow(at) => chosen(*at(target), &SLOW),
             Self::Audience(at) => chosen(*at(target), &AUDIENCES),
             Self::Format(at) => chosen(*at(target), &FORMATS),
@@ -155,6 +169,9 @@ impl<T> Field<T> {
             Self::HeaderNames(_) => "list of header names",
             Self::Services(_) => "list of service patterns",
             Self::Filters(_) => "list of filters",
+            Self::HeaderRules(_) => "list of header names",
+            Self::Words(_) => "list of words",
+            Self::RateOrNone(_) => "rate, or `\"none\"`",
             Self::Slow(_) => "`\"drop\"`, `\"conflate\"` or `\"close\"`",
             Self::Audience(_) => "`\"anyone\"`, `\"token\"`, `\"admin\"` or `\"off\"`",
             Self::Format(_) => "`\"console\"` or `\"json\"`",
@@ -180,6 +197,7 @@ impl<T> Field<T> {
             | Self::Format(_)
             | Self::Levels(_) => None,
             Self::Access(_) | Self::Audience(_) => None,
+            Self::HeaderRules(_) | Self::Words(_) | Self::RateOrNone(_) => None,
         }
     }
 }
@@ -317,6 +335,21 @@ fn host(text: String) -> Result<String, String> {
         return Err(format!("{text:?} is no host name; write it without scheme and port, or \"*\" for any"));
     }
     Ok(text)
+}
+
+fn word(text: String) -> Result<String, String> {
+    let fits =
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',' && byte != b'"');
+    if fits { Ok(text) } else { Err(format!("{text:?} is no single word")) }
+}
+
+fn rate(value: &Value) -> Read<Option<Rate>> {
+    let text = value.string().unwrap_or_default();
+    if text == "none" {
+        return Ok(None);
+    }
+    let wanted = "a rate, such as \"100/s\", \"300/m\" or \"100/s burst 200\", or \"none\"";
+    parse_rate(text).map(Some).ok_or_else(|| Misfit::Wants(wanted.to_owned()))
 }
 
 /// Errors of names say what is wrong; here they need the name as well.

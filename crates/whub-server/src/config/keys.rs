@@ -5,9 +5,9 @@ use std::time::Duration;
 use whub_transport::Networks;
 
 use super::{
-    Audience, Auth, Builtin, Channels, Config, Data, Debugging, Grant, Http, Inspect, Limits, Log, LogFormat,
-    Node, Problems, ProxyProtocol, SlowPolicy, Tls, WebSocket, check, field::Field, load::Sources,
-    tokens::TokenEntry, value::Value,
+    Audience, Auth, Authentication, Builtin, Channels, Compression, Config, Cors, Data, Debugging, Grant,
+    Headers, Http, Inspect, Limits, Log, LogFormat, Middleware, Node, Problems, ProxyProtocol, RateSection,
+    SlowPolicy, Tls, WebSocket, check, field::Field, load::Sources, tokens::TokenEntry, value::Value,
 };
 
 /// One key of `T`.
@@ -305,6 +305,155 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "Headers whose values the inspector hides, besides those whose names tell of credentials: authorization, \
          cookies, tokens, keys, sessions, signatures.",
     )),
+    reloadable(key(
+        "middleware.order",
+        Field::Words(|c| &mut c.middleware.order),
+        "block_list, rate_limit, size_limit, authentication, headers",
+        "The steps that every call goes through, in this order. There are `request_id` and `access_log` too, and those \
+         that an embedding program adds. A step without settings costs nothing. `headers` must be among them.",
+    )),
+    reloadable(key(
+        "middleware.block",
+        Field::Networks(|c| &mut c.middleware.block.0),
+        "",
+        "Addresses and ranges whose calls are refused with 403.",
+    )),
+    reloadable(key(
+        "middleware.request_bytes",
+        Field::BytesOrNone(|c| &mut c.middleware.request_bytes),
+        "none",
+        "Size of a request's body, over HTTP and the protocol; beyond it the call ends with 413.",
+    )),
+    reloadable(key(
+        "middleware.response_bytes",
+        Field::BytesOrNone(|c| &mut c.middleware.response_bytes),
+        "none",
+        "Size of a response's body; beyond it the call ends with 502, or its body breaks off.",
+    )),
+    reloadable(key(
+        "authentication.required",
+        Field::Services(|c| &mut c.authentication.required),
+        "",
+        "Paths that only callers with a token may use, whatever their providers say.",
+    )),
+    reloadable(key(
+        "headers.request.block",
+        Field::HeaderRules(|c| &mut c.headers.request.block),
+        "",
+        "Request headers that never reach a provider. `x-internal-*` is every name that begins so.",
+    )),
+    reloadable(key(
+        "headers.request.allow",
+        Field::HeaderRules(|c| &mut c.headers.request.allow),
+        "",
+        "If not empty, only these request headers reach providers, and those that the hub sets itself.",
+    )),
+    reloadable(key(
+        "headers.request.pass",
+        Field::HeaderRules(|c| &mut c.headers.request.pass),
+        "",
+        "Request headers that reach providers although they are kept back by default, such as `cookie`, \
+         `authorization` or `user-agent`. The hub's own credential never does.",
+    )),
+    reloadable(key(
+        "headers.response.block",
+        Field::HeaderRules(|c| &mut c.headers.response.block),
+        "",
+        "Response headers that never reach a caller.",
+    )),
+    reloadable(key(
+        "headers.response.keep",
+        Field::HeaderRules(|c| &mut c.headers.response.keep),
+        "",
+        "If not empty, only these response headers reach callers, and those that say what the body is.",
+    )),
+    reloadable(key(
+        "rate.client",
+        Field::RateOrNone(|c| &mut c.rate.client),
+        "none",
+        "Calls of each client: of each token's name, and of each session or connection without a token. Beyond it the \
+         answer is 429 and says when to come back.",
+    )),
+    reloadable(key(
+        "rate.address",
+        Field::RateOrNone(|c| &mut c.rate.address),
+        "none",
+        "Calls of each address; of IPv6 each network of 64 bits.",
+    )),
+    reloadable(key(
+        "rate.service",
+        Field::RateOrNone(|c| &mut c.rate.service),
+        "none",
+        "Calls of each service, whoever calls.",
+    )),
+    reloadable(key(
+        "rate.throttle",
+        Field::RateOrNone(|c| &mut c.rate.throttle),
+        "none",
+        "Calls of each address in a window of time that begins with the first of them (`300/m`; a burst has no \
+         meaning). Whoever asks for more than four times as many is blocked.",
+    )),
+    reloadable(key(
+        "rate.block_for",
+        Field::Time(|c| &mut c.rate.block_for, SECOND..=7 * DAY),
+        "1h",
+        "How long `rate.throttle` blocks an address, with 403.",
+    )),
+    reloadable(key(
+        "rate.exempt",
+        Field::Networks(|c| &mut c.rate.exempt.0),
+        "127.0.0.0/8, ::1, unix",
+        "Peers that `rate.address` and `rate.throttle` are not for: a proxy on this machine speaks for many.",
+    )),
+    reloadable(key(
+        "cors.methods",
+        Field::Words(|c| &mut c.cors.methods),
+        "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        "Methods that web pages of allowed origins may use.",
+    )),
+    reloadable(key(
+        "cors.headers",
+        Field::Words(|c| &mut c.cors.headers),
+        "*",
+        "Request headers that they may set, `*` for any.",
+    )),
+    reloadable(key(
+        "cors.expose",
+        Field::Words(|c| &mut c.cors.expose),
+        "*",
+        "Response headers that they may read, `*` for any.",
+    )),
+    reloadable(key(
+        "cors.credentials",
+        Field::Flag(|c| &mut c.cors.credentials),
+        "false",
+        "Whether their requests may carry cookies and other credentials of the browser.",
+    )),
+    reloadable(key(
+        "cors.max_age",
+        Field::Time(|c| &mut c.cors.max_age, 0..=DAY),
+        "10m",
+        "How long a browser may remember what it was allowed.",
+    )),
+    reloadable(key(
+        "compression.enabled",
+        Field::Flag(|c| &mut c.compression.enabled),
+        "false",
+        "Compress answers over HTTP with gzip for clients that accept it. Costs memory and time per answer; do not \
+         compress what mixes secrets with what a stranger can choose.",
+    )),
+    reloadable(key(
+        "compression.min_bytes",
+        Field::Bytes(|c| &mut c.compression.min_bytes, 0..=GIB),
+        "1KiB",
+        "Answers whose length is known and below this are sent as they are.",
+    )),
+    reloadable(key(
+        "compression.types",
+        Field::Words(|c| &mut c.compression.types),
+        "text/*, application/json, application/javascript, application/xml, application/problem+json, image/svg+xml",
+        "Media types that are compressed; `text/*` is all that begin so.",
+    )),
     key(
         "debug.echo",
         Field::Flag(|c| &mut c.debug.echo),
@@ -449,6 +598,12 @@ fn blank() -> Config {
             services: Vec::new(),
             redact: Vec::new(),
         },
+        middleware: Middleware::default(),
+        authentication: Authentication::default(),
+        headers: Headers::default(),
+        rate: RateSection::default(),
+        cors: Cors::default(),
+        compression: Compression::default(),
         debug: Debugging { echo: false },
         log: Log { format: LogFormat::Console, level: String::new() },
     }

@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use whub_proto::names::Pattern;
 use whub_transport::{ListenAddress, Networks};
 
-use super::{Grant, Token, keys};
+use super::{Authentication, Compression, Cors, Grant, Headers, Middleware, RateSection, Token, keys};
 
 /// Everything a node can be told, checked and in plain types.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,18 @@ pub struct Config {
     pub builtin: Builtin,
     /// What the inspector remembers.
     pub inspect: Inspect,
+    /// The chain of steps that every call goes through.
+    pub middleware: Middleware,
+    /// Paths that need a token.
+    pub authentication: Authentication,
+    /// Which headers pass.
+    pub headers: Headers,
+    /// How many calls there may be.
+    pub rate: RateSection,
+    /// What pages of allowed origins may do.
+    pub cors: Cors,
+    /// Compression of answers over HTTP.
+    pub compression: Compression,
     /// Aids for development.
     pub debug: Debugging,
     /// Logging.

@@ -1,6 +1,8 @@
-//! Durations (`"5s"`, `"1m30s"`) and byte sizes (`"64KiB"`, `65536`): reading and printing.
+//! Durations (`"5s"`, `"1m30s"`), byte sizes (`"64KiB"`, `65536`) and rates (`"100/s burst 200"`): reading and printing.
 
 use std::time::Duration;
+
+use whub_core::middleware::Rate;
 
 /// Units of time, longest first, in milliseconds.
 const DURATION_UNITS: [(&str, u64); 5] =
@@ -70,6 +72,36 @@ pub fn show_bytes(bytes: usize) -> String {
     in_units(bytes as u64, &BYTE_UNITS[..3])
 }
 
+/// Reads a rate: a number of calls, a slash, a time (`s`, `m`, `10s`), and perhaps `burst` with the number of calls
+/// that may come at once, which otherwise is the first number.
+#[must_use]
+pub fn parse_rate(text: &str) -> Option<Rate> {
+    let (count, rest) = text.trim().split_once('/')?;
+    let (period, burst) = match rest.split_once(" burst ") {
+        Some((period, burst)) => (period, Some(burst)),
+        None => (rest, None),
+    };
+    let period = period.trim();
+    let one = format!("1{period}");
+    let period =
+        parse_duration(if period.starts_with(|c: char| c.is_ascii_digit()) { period } else { &one })?;
+    let count = count.trim().parse().ok().filter(|count| *count > 0)?;
+    let burst = burst.map_or(Some(count), |burst| burst.trim().parse().ok().filter(|burst| *burst > 0))?;
+    (!period.is_zero()).then_some(Rate { count, period, burst })
+}
+
+/// Prints a rate as [`parse_rate`] reads it.
+#[must_use]
+pub fn show_rate(rate: Rate) -> String {
+    let period = show_duration(rate.period);
+    let period = match period.strip_prefix('1') {
+        Some(unit) if unit.starts_with(|c: char| c.is_ascii_alphabetic()) => unit,
+        _ => &period,
+    };
+    let burst = if rate.burst == rate.count { String::new() } else { format!(" burst {}", rate.burst) };
+    format!("{}/{period}{burst}", rate.count)
+}
+
 /// The leading number (digits, perhaps a point and more digits) and what follows it.
 fn split_number(text: &str) -> Option<(&str, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -134,6 +166,24 @@ mod tests {
         assert_eq!(parse_bytes("7B"), Some(7));
         for text in ["", "MiB", "1mib", "-1", "1 M", "99999999999GiB"] {
             assert_eq!(parse_bytes(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_have_a_time_and_perhaps_a_burst() {
+        let rate = |count, seconds, burst| Some(Rate { count, period: Duration::from_secs(seconds), burst });
+        for (text, expected, shown) in [
+            ("100/s burst 200", rate(100, 1, 200), "100/s burst 200"),
+            ("300/1m", rate(300, 60, 300), "300/m"),
+            (" 5 / 10s ", rate(5, 10, 5), "5/10s"),
+            ("1/h burst 1", rate(1, 3600, 1), "1/h"),
+        ] {
+            assert_eq!(parse_rate(text), expected, "{text}");
+            assert_eq!(expected.map(show_rate).as_deref(), Some(shown));
+            assert_eq!(parse_rate(shown), expected, "{shown}");
+        }
+        for text in ["", "5", "0/s", "5/", "5/0s", "5/s burst 0", "5/s burst", "-1/s", "5/parsec", "5/s200"] {
+            assert_eq!(parse_rate(text), None, "{text}");
         }
     }
 

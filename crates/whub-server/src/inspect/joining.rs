@@ -5,10 +5,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use whub_core::Fault;
-use whub_core::middleware::{Chain, Middleware};
+use whub_core::middleware::Middleware;
 
 use super::{Scope, Watched};
-use crate::connection::now;
 use crate::node::Node;
 
 /// Whether the inspector is on its way out.
@@ -53,12 +52,12 @@ impl Node {
         let watched = self.inspector.watched(Instant::now()) != Watched::Not;
         let mine: Arc<dyn Middleware> = self.inspector.clone();
         let current = self.hub.chain.current();
-        let steps = current.as_ref().map_or(&[][..], |chain| chain.steps());
-        let is_last = steps.last().is_some_and(|step| Arc::ptr_eq(step, &mine));
-        if is_last != watched {
-            let others = steps.iter().filter(|step| !Arc::ptr_eq(step, &mine)).cloned();
-            let steps = others.chain(watched.then(|| Arc::clone(&mine))).collect();
-            self.hub.chain.replace(Chain::new(steps, Arc::new(now)));
+        let is_there =
+            current.is_some_and(|chain| chain.steps().iter().any(|step| Arc::ptr_eq(step, &mine)));
+        match (watched, is_there) {
+            (true, false) => self.chain.add(&self.hub, &self.config(), mine),
+            (false, true) => self.chain.remove(&self.hub, &self.config(), mine.name()),
+            (true, true) | (false, false) => {}
         }
         drop(seat);
     }
