@@ -7,6 +7,7 @@ use whub_core::middleware::{
     Authentication, BlockList, Blocking, Chain, HeaderRules, HeaderStep, Middleware, Network, PerService,
     RateLimit, RateLimits, Rates, RequestId, SizeLimit, Sizes, Throttle,
 };
+use whub_proto::names::Pattern;
 use whub_transport::Networks;
 
 use crate::access_log::AccessLog;
@@ -31,6 +32,8 @@ struct State {
     /// Those that remember something.
     block_list: Option<Arc<BlockList>>,
     rate_limit: Option<Arc<RateLimit>>,
+    /// The rules for headers that are in force.
+    headers: Option<Arc<HeaderStep>>,
 }
 
 impl ChainMaker {
@@ -62,6 +65,12 @@ impl ChainMaker {
         config.middleware.order.iter().map(String::as_str).find(|name| !is_known(name))
     }
 
+    /// Whether a header of requests to a service reaches its providers, which asked for the names in `wanted`.
+    pub(crate) fn passes(&self, service: &Pattern, wanted: &[Box<str>], name: &str) -> bool {
+        let headers = self.lock().headers.clone();
+        headers.is_some_and(|headers| headers.passes(service, wanted, name))
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,7 +100,11 @@ impl State {
             "rate_limit" => self.rate_limit(config),
             "size_limit" => size_limit(config),
             "authentication" => authentication(config),
-            "headers" => Some(Arc::new(headers(config))),
+            "headers" => {
+                let step = Arc::new(headers(config));
+                self.headers = Some(Arc::clone(&step));
+                Some(step)
+            }
             // Reported where the configuration is taken over.
             _ => None,
         }
@@ -144,8 +157,7 @@ fn authentication(config: &Config) -> Option<Arc<dyn Middleware>> {
     (!required.is_empty()).then(|| Arc::new(Authentication { required }) as Arc<dyn Middleware>)
 }
 
-/// The rules for headers, which the door of HTTP asks too.
-pub(crate) fn headers(config: &Config) -> HeaderStep {
+fn headers(config: &Config) -> HeaderStep {
     let (request, response) = (&config.headers.request, &config.headers.response);
     let global = HeaderRules {
         request_block: request.block.iter().cloned().collect(),

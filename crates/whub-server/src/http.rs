@@ -24,6 +24,7 @@ mod exchange;
 mod guard;
 mod head;
 mod inspect;
+mod known;
 mod live;
 mod metered;
 mod metrics;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use whub_core::{
     Authenticator, Fault, Grants, Hub, Identity, Letter, Post, SessionId, SessionLimits, StaticTokens, Token,
 };
+use whub_proto::names::ServicePath;
 use whub_transport::{DirectWriter, TransportCounters};
 
 use crate::chain::ChainMaker;
@@ -162,6 +163,12 @@ impl Node {
 
     fn authenticator(&self) -> Arc<dyn Authenticator> {
         Arc::clone(&self.authenticator.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the service at a path gets the `Authorization` of its callers.
+    pub(crate) fn passes_authorization(&self, path: &ServicePath<'_>) -> bool {
+        let Some(service) = self.hub.services.find(path) else { return false };
+        self.chain.passes(&service.pattern, &[], "authorization")
     }
 
     /// A name for a new client, such as `c-8f3a02d1-17`.

@@ -20,6 +20,7 @@ use crate::http::body::HttpBody;
 use crate::http::caller::{CALL, CallerMailbox};
 use crate::http::exchange::{Download, Exchange, Turn};
 use crate::http::head;
+use crate::http::known::{self, Known};
 use crate::http::problem::Problem;
 use crate::http::request_id;
 use crate::http::tie::Tie;
@@ -37,17 +38,13 @@ const WHOLE_BYTES: u64 = 64 * 1024;
 pub(super) async fn call(
     visit: &Visit,
     limits: &Limits,
-    identity: &Identity,
     id: &HeaderValue,
     path: &str,
     parts: &Parts,
     body: Incoming,
 ) -> Result<Response<HttpBody>, Problem> {
     let path = parse(path)?;
-    identity.grants.may_call(&path)?;
-    if visit.node.is_stopping() {
-        return Err(Fault::draining().into());
-    }
+    let known = admit(visit, id, &path, parts, parts.method.as_str(), None)?;
     let body_bytes_max = limits.body_bytes.map_or(u64::MAX, |limit| limit as u64);
     let declared = body.size_hint().lower();
     if declared > body_bytes_max {
@@ -64,8 +61,8 @@ pub(super) async fn call(
     } else {
         (Bytes::new(), Some(Upload::new(body, body_bytes_max)))
     };
-    let asked = Asked { visit, identity, id, path: &path, parts, timeout_ms };
-    let pairs = head::pairs(&parts.headers)?;
+    let asked = Asked { visit, identity: &known.identity, id, path: &path, parts, timeout_ms };
+    let pairs = head::pairs(&parts.headers, known.hides_authorization)?;
     let rest = upload.map_or(Rest::Nothing, Rest::Upload);
     let mut exchange = asked.place(parts.method.as_str(), pairs, &first, rest)?;
     drop(first);
@@ -83,6 +80,61 @@ pub(super) fn parse(path: &str) -> Result<ServicePath<'_>, Problem> {
         }
         Problem::new(error.code(), "request.path", error.to_string())
     })
+}
+
+/// Who calls, if it may call this. `offered` is the token among the subprotocols of a WebSocket.
+pub(super) fn admit(
+    visit: &Visit,
+    id: &HeaderValue,
+    path: &ServicePath<'_>,
+    parts: &Parts,
+    method: &str,
+    offered: Option<Box<str>>,
+) -> Result<Known, Problem> {
+    let away = |user: &str, fault| turn_away(visit, id, path, parts, (method, user), fault);
+    let known = known::caller(visit, &parts.headers, offered, path).map_err(|fault| away("", fault))?;
+    let user = known.identity.user.as_deref().unwrap_or_default();
+    known.identity.grants.may_call(path).map_err(|fault| away(user, fault))?;
+    if visit.node.is_stopping() {
+        return Err(away(user, Fault::draining()));
+    }
+    Ok(known)
+}
+
+/// A call that is refused here: the chain hears of it too.
+fn turn_away(
+    visit: &Visit,
+    id: &HeaderValue,
+    path: &ServicePath<'_>,
+    parts: &Parts,
+    (method, user): (&str, &str),
+    fault: Fault,
+) -> Problem {
+    let mut pairs = head::pairs(&parts.headers, true).unwrap_or_default();
+    pairs.push((request_id::FIELD.as_str(), request_id::text(id)));
+    let hub = &visit.node.hub;
+    let request = Request {
+        path: path.as_str(),
+        method,
+        headers: whub_proto::Headers::new(&pairs),
+        query: parts.uri.query().unwrap_or_default(),
+        authority: authority(parts),
+        ..Request::default()
+    };
+    let mailbox = Mailbox::new(Arc::new(CallerMailbox::new(hub.next_session())));
+    let caller = Caller { mailbox: &mailbox, client: &visit.client, user, peer: &visit.address };
+    let order = Order {
+        id: CALL,
+        path,
+        request: &request,
+        envelope: None,
+        door: Door::Http,
+        payload: &[],
+        flags: Flags::NONE,
+        timeout_ms: 0,
+        credit: 0,
+    };
+    refused(hub.turn_away(now(), caller, &order, fault))
 }
 
 /// A request as it is about to be placed.

@@ -3,15 +3,28 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hyper::HeaderMap;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, HeaderName};
 
 use crate::http::problem::Problem;
 
 /// What a subprotocol begins with that is a token in disguise: browsers can set no header on a WebSocket.
 const IN_PROTOCOL: &str = "whub.bearer.";
 
-/// The token of `Authorization: Bearer`. Other schemes are not the hub's.
+/// Carries the hub's own token where `Authorization` is the application's.
+static OWN: HeaderName = HeaderName::from_static("whub-token");
+
+/// The token that a header carries: `Whub-Token`, else `Authorization: Bearer`.
 pub(super) fn of_header(headers: &HeaderMap) -> Option<&str> {
+    own(headers).or_else(|| bearer(headers))
+}
+
+/// The token of `Whub-Token`, which is for the hub alone.
+pub(super) fn own(headers: &HeaderMap) -> Option<&str> {
+    headers.get(&OWN)?.to_str().ok().map(str::trim)
+}
+
+/// The token of `Authorization: Bearer`. Other schemes are not the hub's.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -50,6 +63,14 @@ mod tests {
         assert_eq!(of_header(&headers), Some("s3cret"));
         headers.insert(AUTHORIZATION, "Basic dTpw".parse().unwrap());
         assert_eq!(of_header(&headers), None);
+    }
+
+    #[test]
+    fn the_hubs_own_header_goes_before() {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, "Bearer app".parse().unwrap());
+        headers.insert(&OWN, "s3cret".parse().unwrap());
+        assert_eq!((of_header(&headers), bearer(&headers)), (Some("s3cret"), Some("app")));
     }
 
     #[test]

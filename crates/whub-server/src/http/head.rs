@@ -3,9 +3,11 @@
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use whub_core::Packet;
+use whub_core::middleware::{is_hubs_own, is_kept_back};
 use whub_proto::{Code, Format, Headers};
 
 use crate::http::problem::Problem;
+use crate::http::request_id;
 
 /// Header fields that hyper parses without being told a number.
 pub(super) const FIELDS_HYPER: usize = 100;
@@ -22,64 +24,30 @@ pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// Longest deadline that a caller may name: one hour.
 const TIMEOUT_MS_MAX: u32 = 3_600_000;
 
-/// The pairs of a request that its provider gets to see.
+/// The pairs of a request that its provider may get to see. Which of them it does is for the chain's rules to say;
+/// left out here is what is the hub's own affair, `Authorization` with it if that held the hub's credential.
 ///
 /// # Errors
 /// When a value is no text.
-pub(super) fn pairs(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, Problem> {
+pub(super) fn pairs(headers: &HeaderMap, hides_authorization: bool) -> Result<Vec<(&str, &str)>, Problem> {
     let mut pairs = Vec::with_capacity(headers.len() + 1);
     for (name, value) in headers {
-        if is_kept_back(name.as_str()) || is_named_in_connection(headers, name) {
+        let is_credential = hides_authorization && name == header::AUTHORIZATION;
+        let is_own = is_hubs_own(name.as_str()) || name == request_id::FIELD;
+        if is_own || is_credential || is_named_in_connection(headers, name) {
             continue;
         }
         let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
+            // What would not be passed by default need not be text either.
+            if is_kept_back(name.as_str()) {
+                continue;
+            }
             let detail = format!("the value of the header field {name} is not UTF-8");
             return Err(Problem::new(Code::BadRequest, "http.header", detail));
         };
         pairs.push((name.as_str(), value));
     }
     Ok(pairs)
-}
-
-/// Never shown to providers: what concerns this connection alone, credentials, and what the seed system held back.
-fn is_kept_back(name: &str) -> bool {
-    is_hop_by_hop(name)
-        || matches!(
-            name,
-            "host"
-                | "user-agent"
-                | "accept"
-                | "accept-encoding"
-                | "content-length"
-                | "expect"
-                | "from"
-                | "to"
-                | "id"
-                | "whr"
-                | "r-token"
-                | "authorization"
-                | "cookie"
-                | "x-to"
-                | "x-request-id"
-                | "x-timeout-ms"
-        )
-}
-
-/// RFC 9110 section 7.6.1, and what older software takes for it.
-pub(super) fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
-    )
 }
 
 /// Whether `Connection` declares the field to be hop-by-hop.
@@ -147,7 +115,7 @@ pub(super) fn fill<B>(response: &mut Response<B>, packet: &Packet, headers: Head
     let filled = response.headers_mut();
     filled.reserve(headers.len() + 3);
     for (name, value) in headers {
-        if is_hop_by_hop(name) || matches!(name, "content-length" | "x-request-id") {
+        if is_hubs_own(name) || matches!(name, "content-length" | "x-request-id") {
             continue;
         }
         // What HTTP cannot carry is left out: it could only break the answer's frame.
@@ -194,20 +162,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn providers_see_what_is_end_to_end_and_no_credentials() {
+    fn what_is_end_to_end_is_left_for_the_rules() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("host", "h"),
             ("authorization", "Bearer s"),
             ("cookie", "c"),
             ("connection", "close, X-Secret"),
             ("x-secret", "1"),
-            ("content-type", "text/plain"),
+            ("whub-token", "s"),
+            ("x-request-id", "1"),
             ("x-tenant", "acme"),
         ] {
             headers.append(name, value.parse().unwrap());
         }
-        assert_eq!(pairs(&headers).unwrap(), [("content-type", "text/plain"), ("x-tenant", "acme")]);
+        let all = [("authorization", "Bearer s"), ("cookie", "c"), ("x-tenant", "acme")];
+        assert_eq!(pairs(&headers, false).unwrap(), all);
+        assert_eq!(pairs(&headers, true).unwrap(), all[1..]);
     }
 
     #[test]

@@ -2,14 +2,12 @@
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
+use whub_core::middleware::is_sane;
 
 use crate::http::visit::Visit;
 
 /// The field that carries it.
 pub(super) static FIELD: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Longest id that is taken over from a request, bytes.
-const BYTES_MAX: usize = 128;
 
 /// The id: the client's own if it is sane, else made.
 pub(super) fn of(headers: &HeaderMap, visit: &Visit) -> HeaderValue {
@@ -24,23 +22,4 @@ pub(super) fn of(headers: &HeaderMap, visit: &Visit) -> HeaderValue {
 /// The id as text.
 pub(super) fn text(id: &HeaderValue) -> &str {
     id.to_str().unwrap_or("-")
-}
-
-fn is_sane(id: &[u8]) -> bool {
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
-    (1..=BYTES_MAX).contains(&id.len()) && id.iter().all(allowed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_of_clients_are_taken_over_when_they_are_sane() {
-        assert!(is_sane(b"0af7651916cd43dd-8448eb211c80319c"));
-        assert!(!is_sane(b""));
-        assert!(!is_sane(b"a b"));
-        assert!(!is_sane("ä".as_bytes()));
-        assert!(!is_sane(&[b'a'; 129]));
-    }
 }

@@ -3,9 +3,8 @@
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use whub_core::Packet;
+use whub_core::middleware::{is_hubs_own, is_kept_back};
 use whub_proto::{Body, Data, Flags, Headers, Kind};
-
-use crate::http::head;
 
 /// Fields of trailers that a body may have; the protocol carries no more pairs.
 const FIELDS_MAX: usize = 64;
@@ -56,8 +55,8 @@ const FORBIDDEN: &[&str] = &[
 ];
 
 fn is_allowed(name: &str) -> bool {
-    let is_own = name.starts_with("x-forwarded-") || name.starts_with("whub-");
-    !FORBIDDEN.contains(&name) && !is_own && !head::is_hop_by_hop(name)
+    let is_said_before = name.starts_with("x-forwarded-") || is_kept_back(name);
+    !FORBIDDEN.contains(&name) && !is_said_before && !is_hubs_own(name)
 }
 
 /// The frame that ends a request's body with its trailers; `None` when they cannot be carried.

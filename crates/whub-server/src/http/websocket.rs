@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
-use whub_core::{Fault, Packet};
+use whub_core::Packet;
 use whub_proto::Body;
 use whub_ws::deflate;
 use whub_ws::handshake::Upgrade;
@@ -41,23 +41,19 @@ pub(super) async fn open(
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     let handshake = upgrade::read(&parts, &body)?;
-    let token = upgrade::token(&handshake, &parts.headers)?;
-    let identity = upgrade::named(visit, token.as_deref())?;
     let path = call::parse(path)?;
-    identity.grants.may_call(&path)?;
-    if visit.node.is_stopping() {
-        return Err(Fault::draining().into());
-    }
+    let offered = credentials::of_protocols(&handshake.protocols)?.map(Into::into);
+    let known = call::admit(visit, id, &path, &parts, METHOD, offered)?;
     let offers = offers(&handshake);
     let offered = offers.join(", ");
-    let mut pairs = head::pairs(&parts.headers)?;
+    let mut pairs = head::pairs(&parts.headers, known.hides_authorization)?;
     // The handshake is the hub's own affair, but for the subprotocols.
     pairs.retain(|(name, _)| !name.starts_with("sec-websocket-"));
     if !offered.is_empty() {
         pairs.push((PROTOCOL, &offered));
     }
     let timeout_ms = head::timeout_ms(&parts.headers)?;
-    let asked = Asked { visit, identity: &identity, id, path: &path, parts: &parts, timeout_ms };
+    let asked = Asked { visit, identity: &known.identity, id, path: &path, parts: &parts, timeout_ms };
     let mut exchange = asked.place(METHOD, pairs, &[], Rest::Messages)?;
     let packet = match poll_fn(|cx| exchange.poll_turn(cx)).await {
         Turn::Answer { packet, last } if !accepts(&packet) => {
@@ -77,7 +73,7 @@ pub(super) async fn open(
     pass_headers(&packet, &mut accepted);
     visit.node.http.upgrades.one();
     let (node, tie) = (Arc::clone(&visit.node), exchange.into_tie());
-    let pass = Pass { token, path: path.as_str().into() };
+    let pass = Pass { token: known.token, path: path.as_str().into() };
     upgrade::give_away(on_upgrade, Arc::clone(&visit.seat), move |stream, early| {
         connection::run_bridge(node, stream, early, tie, pass, agreed)
     });

@@ -52,8 +52,7 @@ impl Node {
         let watched = self.inspector.watched(Instant::now()) != Watched::Not;
         let mine: Arc<dyn Middleware> = self.inspector.clone();
         let current = self.hub.chain.current();
-        let is_there =
-            current.is_some_and(|chain| chain.steps().iter().any(|step| Arc::ptr_eq(step, &mine)));
+        let is_there = current.is_some_and(|chain| chain.steps().iter().any(|step| Arc::ptr_eq(step, &mine)));
         match (watched, is_there) {
             (true, false) => self.chain.add(&self.hub, &self.config(), mine),
             (false, true) => self.chain.remove(&self.hub, &self.config(), mine.name()),

@@ -15,6 +15,7 @@ mod http2;
 mod inspector;
 mod openers;
 mod own_paths;
+mod rules;
 mod smuggling;
 mod trailers;
 mod visitors;
