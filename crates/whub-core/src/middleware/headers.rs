@@ -2,7 +2,7 @@
 //!
 //! Four things decide about a request's header, in this order:
 //!
-//! 1. What concerns one connection alone, and what begins with `whub-`, is the hub's own and never passes.
+//! 1. What concerns one connection alone, and what begins with `whub-`, is the hub's own: a caller's never passes.
 //! 2. `block` lists it: it does not pass.
 //! 3. `pass`, or the provider's registration, lists it: it passes.
 //! 4. It is a credential or internal ([`is_kept_back`]), or `allow` is not empty and does not list it: it does not
@@ -12,7 +12,7 @@ use whub_proto::names::Pattern;
 
 use crate::fault::Fault;
 use crate::hub::Now;
-use crate::middleware::{AnswerHead, Asked, CallRecord, HeaderNames, Interest, Middleware, PerService};
+use crate::middleware::{AnswerHead, Asked, CallRecord, Door, HeaderNames, Interest, Middleware, PerService};
 
 /// Rules for headers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,9 +79,12 @@ impl Middleware for HeaderStep {
     fn before(&self, _: Now, call: &mut Asked<'_>) -> Result<(), Fault> {
         let Some(service) = call.service else { return Ok(()) };
         let wanted = call.pass_headers();
+        // The doors within the process take the hub's own headers from their callers, so what is there is its word.
+        let is_hubs_word = |name: &str| call.door != Door::Protocol && is_hub_to_provider(name);
+        let decide = |rules: &[&HeaderRules], name: &str| is_hubs_word(name) || decide(rules, name, &wanted);
         match self.services.find(&service.pattern) {
-            Some(own) => call.headers.retain(|name, _| decide(&[own, &self.global], name, &wanted)),
-            None => call.headers.retain(|name, _| decide(&[&self.global], name, &wanted)),
+            Some(own) => call.headers.retain(|name, _| decide(&[own, &self.global], name)),
+            None => call.headers.retain(|name, _| decide(&[&self.global], name)),
         }
         Ok(())
     }
@@ -138,6 +141,11 @@ pub fn is_hubs_own(name: &str) -> bool {
             | "http2-settings"
             | "expect"
     ) || name.as_bytes().get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"whub-"))
+}
+
+/// What the hub may tell providers by a header of its own.
+fn is_hub_to_provider(name: &str) -> bool {
+    name.starts_with("whub-") && name != "whub-token"
 }
 
 /// Kept back from providers unless a rule passes them: credentials, what the hub acts on itself, and what the seed
