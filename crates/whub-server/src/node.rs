@@ -168,7 +168,7 @@ impl Node {
     /// Whether the service at a path gets the `Authorization` of its callers.
     pub(crate) fn passes_authorization(&self, path: &ServicePath<'_>) -> bool {
         let Some(service) = self.hub.services.find(path) else { return false };
-        self.chain.passes(&service.pattern, &[], "authorization")
+        self.chain.passes(&service.pattern, &service.pass_headers(), "authorization")
     }
 
     /// A name for a new client, such as `c-8f3a02d1-17`.
