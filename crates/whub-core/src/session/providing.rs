@@ -276,10 +276,12 @@ impl ClientSession {
 
     /// `Error` as an answer: the service refused, or failed.
     pub(super) fn handle_final(&mut self, frame: &Frame<'_>, failure: &Failure<'_>) {
-        let Some(debt) = self.owed.settle(frame.head.id) else {
+        let Some(mut debt) = self.owed.settle(frame.head.id) else {
             self.handle_late(frame.head.id);
             return;
         };
+        // As in `pass_on`.
+        drop(debt.call.seat.take());
         let call = &debt.call;
         let packet = if call.moved == 0 {
             Packet::forward(Kind::Error, Flags::NONE, None, frame.envelope, frame.payload)
@@ -320,11 +322,17 @@ impl ClientSession {
         let via = Via { moved: debt.call.moved, ..Via::default() };
         let via = (kind == Kind::Response && via.moved > 0).then_some(&via);
         let packet = Packet::forward(kind, frame.head.flags, via, frame.envelope, frame.payload);
-        let posted = debt.call.caller.post(Letter::Answer { id: debt.call.id, packet, last });
+        let (caller, call) = (debt.call.caller.clone(), debt.call.id);
         if last {
+            // Before the caller is told: it may call again at once, and is to find the place free.
             self.owed.settle(id);
             self.hub.counters.calls_answered.one();
-        } else if posted.is_err() {
+        }
+        let posted = caller.post(Letter::Answer { id: call, packet, last });
+        if last {
+            return;
+        }
+        if posted.is_err() {
             // The caller is gone, or a step of the chain has ended the call.
             self.owed.settle(id);
             self.hub.counters.calls_cancelled.one();
