@@ -7,6 +7,8 @@
 //!                 watch: registered while the application works
 //! ```
 //!
+//! A WebSocket is asked of the application as the caller asks it of the hub, and bridged once it agrees.
+//!
 //! Bodies are streamed both ways in constant memory, at most 256 KiB a direction and what the sockets hold. A caller
 //! that goes away closes the connection to the application.
 //!
@@ -22,6 +24,7 @@ mod trouble;
 mod upload;
 mod url;
 mod watch;
+mod websocket;
 
 use std::future::IntoFuture;
 use std::path::PathBuf;
@@ -60,6 +63,7 @@ pub struct Expose {
     client: Client,
     url: String,
     name: String,
+    hosts: Vec<String>,
     keep_prefix: bool,
     keep_host: bool,
     verbatim: bool,
@@ -90,6 +94,7 @@ impl Client {
             client: self.clone(),
             url: url.into(),
             name: name.into(),
+            hosts: Vec::new(),
             keep_prefix: false,
             keep_host: false,
             verbatim: false,
@@ -105,6 +110,13 @@ impl Client {
 }
 
 impl Expose {
+    /// Gives the application a host of its own, `app.example.com`: every request for it is the application's, whatever
+    /// its path. May be said several times. With an empty name the application has no path of the hub beside it.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.hosts.push(host.into());
+        self
+    }
+
     /// Leaves `/name` in the paths that the application sees, and what it answers as it is.
     pub fn keep_prefix(mut self, keep: bool) -> Self {
         self.keep_prefix = keep;
@@ -173,9 +185,20 @@ impl Expose {
         self
     }
 
+    fn mounts(&self) -> Result<Vec<Arc<Mount>>, Error> {
+        let mut mounts = Vec::new();
+        if !self.name.is_empty() || self.hosts.is_empty() {
+            mounts.push(Arc::new(Mount::path(&self.name, self.keep_prefix)?));
+        }
+        for host in &self.hosts {
+            mounts.push(Arc::new(Mount::host(host)?));
+        }
+        Ok(mounts)
+    }
+
     async fn start(self) -> Result<Exposure, Error> {
         let url = AppUrl::parse(&self.url)?;
-        let mounts = vec![Arc::new(Mount::path(&self.name, self.keep_prefix)?)];
+        let mounts = self.mounts()?;
         let checks = Checks { path: self.check_path.map(rooted), every: self.check_every };
         let manner = Manner {
             keep_host: self.keep_host,

@@ -99,6 +99,19 @@ impl WebSocket {
         })
     }
 
+    /// A WebSocket on a stream whose handshake was made elsewhere; `early` are bytes that came right behind it.
+    #[cfg(feature = "expose")]
+    pub(crate) fn established(
+        stream: Stream,
+        early: Vec<u8>,
+        limits: Limits,
+        protocol: Option<String>,
+    ) -> Self {
+        let (read, write) = stream.split();
+        let decoder = Decoder::new(Role::Client, limits);
+        Self { reader: Reader::new(read, decoder, early), writer: Writer::new(write, None), protocol }
+    }
+
     /// The next message; pings are answered on the way. `None` once the closing handshake is done.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ pub(super) async fn reply(
 }
 
 /// What is end to end, and true for callers.
-fn headers(map: &HeaderMap, place: Option<&Place<'_>>) -> Headers {
+pub(super) fn headers(map: &HeaderMap, place: Option<&Place<'_>>) -> Headers {
     let mut kept = map.clone();
     fields::strip_hop_by_hop(&mut kept);
     let mut headers = Headers::default();

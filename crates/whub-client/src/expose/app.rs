@@ -15,6 +15,7 @@ use super::rewrite::Place;
 use super::trouble::Trouble;
 use super::upload::Upload;
 use super::url::AppUrl;
+use super::websocket;
 use crate::serve::{Reply, Request, ServiceError};
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -70,28 +71,63 @@ impl App {
         if mount.lacks_slash(&request) && is_page_visit(&request) {
             return Ok(add_slash(&request));
         }
+        if request.is_websocket() {
+            return self.open_socket(mount, request).await;
+        }
         let gone = Box::pin(request.cancelled());
         let asked = request.authority().to_owned();
         let outgoing = self.outgoing(mount, request).await?;
         let is_head = outgoing.method() == Method::HEAD;
-        let (response, sender) = self.send(outgoing).await.inspect_err(|trouble| {
-            tracing::debug!(app = %self.url, %trouble, "a request was not answered");
-            if trouble.is_down() {
-                self.unreached.notify_one();
-            }
-        })?;
+        let (response, sender) = self.send(outgoing).await.inspect_err(|trouble| self.note(trouble))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Trouble::Broken("it changed the protocol without being asked".to_owned()).into());
         }
-        let place = (!self.manner.verbatim).then(|| Place {
-            prefix: &mount.prefix,
-            base: self.url.base(),
-            own: &self.own,
-            asked: &asked,
-        });
+        let place = self.place(mount, &asked);
         let (parts, body) = response.into_parts();
         let download = answer::Download::new(body, sender, Arc::clone(&self), gone);
         Ok(answer::reply(&parts, place.as_ref(), download, is_head).await)
+    }
+
+    /// Asks for a WebSocket; what the application answers instead of one is the answer.
+    async fn open_socket(self: Arc<Self>, mount: &Mount, request: Request) -> Result<Reply, ServiceError> {
+        let mut headers = fields::map(request.headers());
+        headers.remove(CONTENT_LENGTH);
+        self.fill(&mut headers, mount, &request);
+        let handshake = websocket::Handshake::new(request.protocols())?;
+        handshake.fill(&mut headers);
+        let mut outgoing = Outgoing::new(Upload::nothing());
+        *outgoing.uri_mut() = self.target(mount, &request)?;
+        *outgoing.headers_mut() = headers;
+        // A connection of its own, which ends with the WebSocket.
+        let mut sender = self.pool.connect().await.inspect_err(|trouble| self.note(trouble))?;
+        let response = sender.send_request(outgoing).await.map_err(|error| broken(&error))?;
+        let place = self.place(mount, request.authority());
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let headers = answer::headers(response.headers(), place.as_ref());
+            let socket = handshake.finish(response).await?;
+            return websocket::bridge(request, socket, headers).await;
+        }
+        let gone = Box::pin(request.cancelled());
+        let (parts, body) = response.into_parts();
+        let download = answer::Download::new(body, sender, Arc::clone(&self), gone);
+        Ok(answer::reply(&parts, place.as_ref(), download, false).await)
+    }
+
+    /// Whom to tell the truth about paths; nobody who wants the application's own words.
+    fn place<'a>(&'a self, mount: &'a Mount, asked: &'a str) -> Option<Place<'a>> {
+        (!self.manner.verbatim).then(|| Place {
+            prefix: &mount.prefix,
+            base: self.url.base(),
+            own: &self.own,
+            asked,
+        })
+    }
+
+    fn note(&self, trouble: &Trouble) {
+        tracing::debug!(app = %self.url, %trouble, "a request was not answered");
+        if trouble.is_down() {
+            self.unreached.notify_one();
+        }
     }
 
     /// The request as the application gets it.
@@ -191,7 +227,7 @@ fn spare(outgoing: &Outgoing) -> Option<Outgoing> {
     Some(spare)
 }
 
-fn broken(error: &hyper::Error) -> Trouble {
+pub(super) fn broken(error: &hyper::Error) -> Trouble {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {

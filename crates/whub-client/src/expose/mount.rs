@@ -1,6 +1,6 @@
 //! Where an application is reached on the hub: below a path, or under a host name of its own.
 
-use whub_proto::names::Pattern;
+use whub_proto::names::{Pattern, canonical_host};
 
 use crate::error::Error;
 use crate::serve::Request;
@@ -11,6 +11,8 @@ pub(super) struct Mount {
     pub(super) pattern: String,
     /// Cut off every path: `/NAME`. Empty where nothing is.
     pub(super) prefix: String,
+    /// The pattern has a host of its own, behind which nothing is cut.
+    pub(super) has_host: bool,
 }
 
 impl Mount {
@@ -27,12 +29,19 @@ impl Mount {
         let pattern = Pattern::parse(&format!("/{name}/*rest"))?;
         let shown = pattern.as_str();
         let prefix = if keep_prefix { "" } else { shown.trim_end_matches("/*rest") };
-        Ok(Self { pattern: shown.to_owned(), prefix: escaped(prefix) })
+        Ok(Self { pattern: shown.to_owned(), prefix: escaped(prefix), has_host: false })
+    }
+
+    /// Under a host of its own.
+    pub(super) fn host(host: &str) -> Result<Self, Error> {
+        let named = canonical_host(host)?;
+        let pattern = Pattern::parse(&format!("//{named}/*rest"))?;
+        Ok(Self { pattern: pattern.as_str().to_owned(), prefix: String::new(), has_host: true })
     }
 
     /// The application's own path for a request: `/`, `/a%20b/`.
     pub(super) fn inner_path(&self, request: &Request) -> String {
-        if self.prefix.is_empty() {
+        if self.prefix.is_empty() && !self.has_host {
             return request.path().to_owned();
         }
         format!("/{}", request.rest().unwrap_or_default())
@@ -74,6 +83,11 @@ mod tests {
             let mount = Mount::path(name, false).expect(name);
             assert_eq!((mount.pattern.as_str(), mount.prefix.as_str()), (pattern, prefix));
             assert_eq!(Mount::path(name, true).unwrap().prefix, "");
+        }
+        let mount = Mount::host("App.example.com:80").unwrap();
+        assert_eq!((mount.pattern.as_str(), mount.prefix.as_str()), ("//app.example.com/*rest", ""));
+        for bad in ["localhost", "127.0.0.1", "app", "a/b.c", ":host", "*.example.com"] {
+            assert!(Mount::host(bad).is_err(), "{bad}");
         }
         for bad in ["", "/", ":id", "*rest", "a/*rest", "v1", "a/../b"] {
             assert!(Mount::path(bad, false).is_err(), "{bad}");

@@ -85,11 +85,11 @@ impl Pool {
         let (sender, connection) =
             builder.handshake(stream).await.map_err(|error| Trouble::Broken(error.to_string()))?;
         // How it ends is told to whoever waits for an answer on it.
-        tokio::spawn(async move { drop(connection.await) });
+        tokio::spawn(async move { drop(connection.with_upgrades().await) });
         Ok(sender)
     }
 
-    /// A new stream, for whoever speaks something else than requests on it.
+    /// A new stream.
     pub(super) async fn dial(&self) -> Result<Stream, Trouble> {
         Ok(self.dialer.connect().await?)
     }

@@ -55,7 +55,8 @@ impl Request {
         self.pattern.as_str()
     }
 
-    /// The raw path: begins with `/`, not decoded, no query.
+    /// The raw path: begins with `/`, not decoded, no query. Of a service with a host of its own, HTTP callers send
+    /// it without the host, and others as they have written it: `//app.example.com/a`.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
@@ -64,7 +65,7 @@ impl Request {
     /// What `:name` of the pattern took, decoded.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<String> {
-        let path = ServicePath::parse(&self.path).ok()?;
+        let path = self.service_path()?;
         let captures = self.pattern.captures(&path)?;
         let (_, value) = captures.params.into_iter().find(|(param, _)| *param == name)?;
         Some(value.into_owned())
@@ -73,8 +74,19 @@ impl Request {
     /// What `*rest` of the pattern took, raw.
     #[must_use]
     pub fn rest(&self) -> Option<String> {
-        let path = ServicePath::parse(&self.path).ok()?;
+        let path = self.service_path()?;
         self.pattern.captures(&path)?.rest.map(str::to_owned)
+    }
+
+    /// The path as the pattern has it: behind its host, if that has one, which HTTP says elsewhere.
+    fn service_path(&self) -> Option<ServicePath<'_>> {
+        let path = match self.pattern.host() {
+            Some(host) if !self.path.starts_with(&format!("//{host}/")) => {
+                ServicePath::of_host(host, &self.path)
+            }
+            Some(_) | None => ServicePath::parse(&self.path),
+        };
+        path.ok()
     }
 
     /// The raw query without `?`; empty where there is none.

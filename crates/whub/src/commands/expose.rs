@@ -1,4 +1,4 @@
-//! `whub expose NAME URL`.
+//! `whub expose NAME URL`, `whub expose URL --host HOST`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use whub_server::config::show_duration;
 use crate::{
     arguments::duration,
     commands::subscribe::tell,
-    exit::Failure,
+    exit::{Exit, Failure},
     hub::HubArgs,
     output,
     runtime::{self, stop},
@@ -18,13 +18,16 @@ use crate::{
 
 /// Expose an HTTP application: it becomes a service of the hub
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub(crate) struct Expose {
-    /// Name of the service: `shop` makes it /shop/*rest
-    name: String,
+    /// Name of the service, `shop` makes it /shop/*rest, and the application: http://HOST:PORT, https://HOST:PORT,
+    /// unix:PATH, or only a port of this machine. The name may be left out beside --host
+    #[arg(value_names = ["NAME", "URL"], num_args = 1..=2, required = true)]
+    what: Vec<String>,
 
-    /// The application: http://HOST:PORT, https://HOST:PORT, unix:PATH, or only a port of this machine
-    url: String,
+    /// Give the application a host of its own, under which every path is its own; may be repeated
+    #[arg(long, value_name = "HOST")]
+    host: Vec<String>,
 
     /// Leave /NAME in the paths that the application sees
     #[arg(long)]
@@ -62,15 +65,20 @@ pub(crate) struct Expose {
     hub: HubArgs,
 }
 
+const USAGE: &str = "whub expose [OPTIONS] <NAME> <URL>
+       whub expose [OPTIONS] --host <HOST> <URL>";
+
 const EXAMPLES: &str = "\
 Examples:
   whub expose shop http://127.0.0.1:3000         the application is at http://127.0.0.1:9482/shop/ now
   whub expose shop 3000 --health /healthz        only while it says that it is well
   whub expose api https://10.0.0.7 --insecure    one with a certificate of its own making
+  whub expose 3000 --host shop.localhost         it is at http://shop.localhost:9482/, and under no path
 
 The application sees its own paths: /NAME is cut off and told by X-Forwarded-Prefix. Redirects and cookies
 for paths of the application are rewritten to lie below /NAME; pages are not, so links in them should be
-relative, or the application be told its prefix (--keep-prefix then suits most).
+relative, or the application be told its prefix (--keep-prefix then suits most). With --host there is no
+prefix at all, so that every application works as it is; point the name at the hub.
 
 An application that cannot be reached is withdrawn, and offered again when it can. Several `whub expose`
 of one name share its calls.
@@ -99,14 +107,29 @@ impl Expose {
         }
     }
 
+    fn name_and_url(&self) -> Result<(&str, &str), Failure> {
+        match self.what.as_slice() {
+            [name, url] => Ok((name, url)),
+            [url] if !self.host.is_empty() => Ok(("", url)),
+            _ => {
+                let failure = Failure::new(Exit::Usage, "the application needs a name, or a host of its own");
+                Err(failure.try_this("whub expose NAME URL, or whub expose URL --host app.example.com"))
+            }
+        }
+    }
+
     async fn start(&self, client: &Client) -> Result<Exposure, Failure> {
+        let (name, url) = self.name_and_url()?;
         let mut expose = client
-            .expose(&self.name, &self.url)
+            .expose(name, url)
             .keep_prefix(self.keep_prefix)
             .keep_host(self.keep_host)
             .rewrite(!self.no_rewrite)
             .health_interval(self.health_interval)
             .max_inflight(self.at_once);
+        for host in &self.host {
+            expose = expose.host(host);
+        }
         if let Some(path) = &self.health {
             expose = expose.health(path);
         }
