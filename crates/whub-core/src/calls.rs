@@ -116,7 +116,13 @@ impl Hub {
         };
         let service = self.services_for(order.path).find(order.path);
         let mut asked = Asked::new(number, caller, order, service.as_deref());
-        let fault = chain.before(now, &mut asked).err().unwrap_or(fault);
+        let fault = match chain.before(now, &mut asked) {
+            Ok(()) => fault,
+            Err(refusal) => {
+                self.count_refusal(&refusal);
+                refusal
+            }
+        };
         chain.turned_away(now, &asked, &fault);
         fault
     }
@@ -130,6 +136,7 @@ impl Hub {
         service: Option<&Arc<Service>>,
     ) -> Result<Placed, Fault> {
         if let Err(fault) = chain.before(now, &mut asked) {
+            self.count_refusal(&fault);
             chain.turned_away(now, &asked, &fault);
             return Err(fault);
         }
@@ -155,6 +162,12 @@ impl Hub {
                 Err(fault)
             }
         }
+    }
+
+    fn count_refusal(&self, fault: &Fault) {
+        let counters = &self.counters;
+        let is_rate = fault.code == Code::TooManyRequests;
+        if is_rate { counters.calls_rate_limited.one() } else { counters.calls_refused.one() }
     }
 
     fn hand_over(

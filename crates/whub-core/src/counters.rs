@@ -48,6 +48,10 @@ counters! {
     calls_unavailable,
     /// Accepted calls that had to wait for a free provider, for as long as they may, in vain.
     calls_waited_out,
+    /// Calls that a step of the chain refused because there were too many of them.
+    calls_rate_limited,
+    /// Calls that a step of the chain refused for another reason.
+    calls_refused,
     /// Calls that were moved to another provider after theirs was lost.
     calls_moved,
     /// Answers for calls that had ended before; dropped.

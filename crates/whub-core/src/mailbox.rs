@@ -122,6 +122,10 @@ pub trait Post: Send + Sync {
     /// True when there is room; otherwise `waker` is woken once there is, or once the session has ended.
     fn poll_room(&self, waker: &Waker) -> bool;
 
+    /// A call of this session is in the hands of a provider: the hub's name for that client, or the pattern of a service of
+    /// the node's own process. For those who watch; sessions need not know.
+    fn served_by(&self, _provider: &str) {}
+
     /// Delivers published messages, unless the mailbox is over its budget: then they are dropped, and the subscriber
     /// learns how many.
     fn publish(&self, publication: &dyn Publication) -> Fate;

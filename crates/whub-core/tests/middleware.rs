@@ -53,7 +53,7 @@ impl Middleware for Notes {
     fn ended(&self, _: Now, call: &CallRecord, outcome: &Outcome) {
         let first = outcome.first.map_or(-1, |first| i64::try_from(first.as_millis()).unwrap());
         self.note(format!(
-            "ended {} {} {:?} {} up {} down {} first {first}ms all {}ms{}",
+            "ended {} {} {:?} {} up {} down {} first {first}ms all {}ms{}{}",
             call.number,
             outcome.status,
             outcome.code,
@@ -62,6 +62,8 @@ impl Middleware for Notes {
             outcome.bytes_down,
             outcome.duration.as_millis(),
             if outcome.refused { " refused" } else { "" },
+            outcome.provider.as_deref().map_or_else(String::new, |provider| format!(" by {provider}"))
+                + if outcome.moved > 0 { " moved" } else { "" },
         ));
     }
 }
@@ -101,7 +103,7 @@ fn an_answer_in_pieces_is_seen_from_the_first_to_the_last() {
     world.pass(Duration::from_millis(30));
     *clock.lock().unwrap() = world.now;
     provider.sends(world.now, 2, Flags::END, &Body::Data(Data::default()), b"two");
-    assert_eq!(notes.take(), ["ended 1 200 Unspecified  up 3 down 6 first 20ms all 50ms"]);
+    assert_eq!(notes.take(), ["ended 1 200 Unspecified  up 3 down 6 first 20ms all 50ms by c-1"]);
     caller.turn(world.now);
     assert_eq!(caller.hears(), ["response #1 200 'one'", "data #1 end 'two'"]);
 }
@@ -124,7 +126,7 @@ fn every_way_to_end_is_seen_once() {
     provider.turn(world.now);
     let failure = Failure { code: Code::Conflict, slug: "bank.closed", ..Failure::default() };
     provider.sends(world.now, 2, Flags::NONE, &Body::Error(failure), b"");
-    assert_eq!(notes.take()[1..], ["ended 2 409 Conflict bank.closed up 3 down 0 first -1ms all 0ms"]);
+    assert_eq!(notes.take()[1..], ["ended 2 409 Conflict bank.closed up 3 down 0 first -1ms all 0ms by c-1"]);
     caller.turn(world.now);
 
     ask(&world, &mut caller, "/a", &[]);
@@ -134,7 +136,7 @@ fn every_way_to_end_is_seen_once() {
     provider.wakes(world.now);
     assert_eq!(
         notes.take()[1..],
-        ["ended 3 504 DeadlineExceeded call.deadline up 3 down 0 first -1ms all 31000ms"]
+        ["ended 3 504 DeadlineExceeded call.deadline up 3 down 0 first -1ms all 31000ms by c-1"]
     );
     caller.turn(world.now);
 
@@ -142,13 +144,19 @@ fn every_way_to_end_is_seen_once() {
     provider.turn(world.now);
     caller.says(world.now, 1, &Body::Cancel(Cancel::default()));
     provider.turn(world.now);
-    assert_eq!(notes.take()[1..], ["ended 4 499 Cancelled call.cancelled up 3 down 0 first -1ms all 0ms"]);
+    assert_eq!(
+        notes.take()[1..],
+        ["ended 4 499 Cancelled call.cancelled up 3 down 0 first -1ms all 0ms by c-1"]
+    );
 
     ask(&world, &mut caller, "/a", &[]);
     provider.turn(world.now);
     caller.vanishes(world.now);
     provider.turn(world.now);
-    assert_eq!(notes.take()[1..], ["ended 5 499 Cancelled call.cancelled up 3 down 0 first -1ms all 0ms"]);
+    assert_eq!(
+        notes.take()[1..],
+        ["ended 5 499 Cancelled call.cancelled up 3 down 0 first -1ms all 0ms by c-1"]
+    );
 
     let mut caller = world.client();
     ask(&world, &mut caller, "/a", &[]);
@@ -156,7 +164,7 @@ fn every_way_to_end_is_seen_once() {
     provider.vanishes(world.now);
     assert_eq!(
         notes.take()[1..],
-        ["ended 6 502 ProviderLost service.provider_lost up 3 down 0 first -1ms all 0ms"]
+        ["ended 6 502 ProviderLost service.provider_lost up 3 down 0 first -1ms all 0ms by c-1"]
     );
 }
 
@@ -255,7 +263,7 @@ fn a_request_that_grows_too_long_ends_for_both() {
     assert_eq!(provider.hears(), ["data #2 '678'", "cancel #2 413"]);
     assert_eq!(
         notes.take()[1..],
-        ["ended 1 413 TooLarge call.request_too_large up 9 down 0 first -1ms all 0ms"]
+        ["ended 1 413 TooLarge call.request_too_large up 9 down 0 first -1ms all 0ms by c-1"]
     );
     assert!(caller.session.is_quiet() && provider.session.is_quiet());
 }
@@ -275,7 +283,10 @@ fn an_answer_that_grows_too_long_ends_for_both() {
     assert_eq!(heard, ["response #1 200 '12345'", "error #1 502 call.response_too_large retry 0"]);
     let seen = notes.take();
     assert_eq!(seen.len(), 3, "{seen:?}");
-    assert_eq!(seen[2], "ended 1 200 ProviderLost call.response_too_large up 3 down 9 first 0ms all 0ms");
+    assert_eq!(
+        seen[2],
+        "ended 1 200 ProviderLost call.response_too_large up 3 down 9 first 0ms all 0ms by c-1"
+    );
     assert!(caller.session.is_quiet() && provider.session.is_quiet());
 }
 
@@ -291,4 +302,41 @@ fn a_call_keeps_the_chain_it_began_with() {
     caller.turn(world.now);
     ask(&world, &mut caller, "/a", &[]);
     assert_eq!(notes.take(), Vec::<String>::new());
+}
+
+#[test]
+fn a_call_that_is_moved_is_one_call() {
+    let (world, notes, _) = watched();
+    let (mut first, mut caller) = (provide(&world, "/a"), world.client());
+    let idempotent = Body::Request(Request { path: "/a", idempotency: "k", ..Request::default() });
+    caller.sends(world.now, 1, Flags::END, &idempotent, b"ask");
+    first.turn(world.now);
+    let mut second = provide(&world, "/a");
+    first.vanishes(world.now);
+    second.turn(world.now);
+    second.sends(world.now, 2, Flags::END, &Body::Response(Response::default()), b"sum");
+    assert_eq!(
+        notes.take(),
+        [
+            "before 1 /a for /a",
+            "answered 1 200",
+            "ended 1 200 Unspecified  up 3 down 3 first 0ms all 0ms by c-1 moved"
+        ]
+    );
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #1 end 200 'sum'"]);
+}
+
+#[test]
+fn progress_is_no_answer() {
+    let (world, notes, _) = watched();
+    let (mut provider, mut caller) = (provide(&world, "/a"), world.client());
+    ask(&world, &mut caller, "/a", &[]);
+    provider.turn(world.now);
+    notes.take();
+    let progress = Response { status: 102, ..Response::default() };
+    provider.sends(world.now, 2, Flags::NONE, &Body::Response(progress), b"");
+    assert_eq!(notes.take(), Vec::<String>::new());
+    provider.sends(world.now, 2, Flags::END, &Body::Response(Response::default()), b"");
+    assert_eq!(notes.take().len(), 2);
 }

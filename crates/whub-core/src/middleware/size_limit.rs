@@ -1,5 +1,6 @@
 //! `size_limit`: bodies that are too long are refused where their length is known, and ended where it turns out.
 
+use crate::calls::WEBSOCKET;
 use crate::fault::Fault;
 use crate::hub::Now;
 use crate::middleware::watch::request_too_long;
@@ -33,6 +34,10 @@ impl Middleware for SizeLimit {
     }
 
     fn before(&self, _: Now, call: &mut Asked<'_>) -> Result<(), Fault> {
+        // The messages of a WebSocket have no end, and a limit of their own.
+        if call.request.method == WEBSOCKET {
+            return Ok(());
+        }
         let own = call.service.and_then(|service| self.services.find(&service.pattern)).copied();
         let own = own.unwrap_or_default();
         let request = own.request.or(self.global.request).unwrap_or(u64::MAX);

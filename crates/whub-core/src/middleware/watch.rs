@@ -222,6 +222,11 @@ impl Post for Watch {
         self.caller.poll_room(waker)
     }
 
+    fn served_by(&self, provider: &str) {
+        self.progress().provider = Some(provider.into());
+        self.caller.served_by(provider);
+    }
+
     fn publish(&self, publication: &dyn Publication) -> Fate {
         self.caller.publish(publication)
     }

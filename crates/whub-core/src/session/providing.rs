@@ -119,6 +119,7 @@ impl ClientSession {
             self.miss(&call);
             return;
         }
+        call.caller.served_by(&self.peer.client);
         let (id, request) = self.owed.add(now.at, call);
         self.send(id, request);
     }

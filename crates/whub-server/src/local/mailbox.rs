@@ -110,6 +110,7 @@ impl LocalMailbox {
         if let Err(why) = self.shared.admit(key, &state) {
             return Err(why(Letter::Call(Box::new(call))));
         }
+        call.caller.served_by(call.service.pattern.as_str());
         let task = running::run(Arc::clone(&self.shared), state, call, key);
         let task = self.shared.runtime.spawn(task).abort_handle();
         match self.shared.lock().running.get_mut(&key) {
