@@ -23,8 +23,8 @@ pub enum EnvelopeError {
     /// The kind has no envelope but there are bytes.
     #[error("this kind has no envelope")]
     Unexpected,
-    /// A header key without value, or more than 64 pairs.
-    #[error("headers are not pairs, or more than 64")]
+    /// A header key without value, or more than 96 pairs.
+    #[error("headers are not pairs, or more than 96")]
     Headers,
 }
 

@@ -17,8 +17,8 @@ pub enum TooLarge {
     /// The hub-written part would be longer than 65,528 bytes.
     #[error("the via would be longer than {PART_BYTES_MAX} bytes")]
     Via,
-    /// More than 64 header pairs.
-    #[error("more than 64 header pairs")]
+    /// More than 96 header pairs.
+    #[error("more than 96 header pairs")]
     Headers,
 }
 

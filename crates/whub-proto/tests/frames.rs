@@ -145,8 +145,8 @@ fn envelopes_are_checked() {
 }
 
 #[test]
-fn headers_are_pairs_and_at_most_64() {
-    let pairs = [("k", "v"); 65];
+fn headers_are_pairs_and_not_too_many() {
+    let pairs = [("k", "v"); whub_proto::HEADER_PAIRS_MAX + 1];
     let body = Body::Publish(Publish { channel: "a", headers: Headers::new(&pairs), ..Publish::default() });
     let mut out = b"before".to_vec();
     assert_eq!(Writer::new().frame(&mut out, head(0), None, &body, b""), Err(TooLarge::Headers));

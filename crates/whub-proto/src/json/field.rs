@@ -154,7 +154,7 @@ impl<'a> Field<'a> for Headers<'a> {
         for (key, value) in members.iter() {
             read_header(key, value, arena, &mut pairs).map_err(|problem| problem.within(key))?;
             if pairs.len() > HEADER_PAIRS_MAX {
-                return Err(Problem::new("more than 64 header values"));
+                return Err(Problem::new("more than 96 header values"));
             }
         }
         Ok(Self::new(arena.alloc_slice_copy(&pairs)))
