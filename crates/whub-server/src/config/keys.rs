@@ -120,6 +120,13 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "Names by which the hub may be addressed besides addresses and `localhost`, `*` for any. Without its public \
          name here a hub answers no browser under it.",
     )),
+    reloadable(key(
+        "http.trusted_proxies",
+        Field::Networks(|c| &mut c.http.trusted_proxies.0),
+        "",
+        "HTTP proxies in front of the hub, whose `Forwarded` and `X-Forwarded-*` are believed and added to: addresses, \
+         ranges (`10.0.0.0/8`), or `unix` for peers of Unix sockets. What others write there is replaced.",
+    )),
     key(
         "proxy_protocol.from",
         Field::Networks(|c| &mut c.proxy_protocol.from.0),
@@ -561,7 +568,11 @@ fn blank() -> Config {
         tls: Tls { cert: None, key: None, self_signed: false },
         auth: Auth { anonymous: None },
         tokens: Vec::new(),
-        http: Http { allowed_origins: Vec::new(), allowed_hosts: Vec::new() },
+        http: Http {
+            allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            trusted_proxies: Networks::default(),
+        },
         proxy_protocol: ProxyProtocol { from: Networks::default() },
         limits: Limits {
             connections_per_address: None,

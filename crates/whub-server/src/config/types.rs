@@ -115,6 +115,8 @@ pub struct Http {
     pub allowed_origins: Vec<String>,
     /// Host names (without port, or `*` for any) by which the hub may be addressed besides addresses and `localhost`.
     pub allowed_hosts: Vec<String>,
+    /// Peers whose `Forwarded` and `X-Forwarded-*` are believed and added to.
+    pub trusted_proxies: Networks,
 }
 
 impl Http {

@@ -14,16 +14,18 @@ use whub_core::{Caller, Fault, HEAD_TOO_LARGE, Identity, Mailbox, Order, Packet}
 use whub_proto::names::ServicePath;
 use whub_proto::{Body, Code, Flags, Request};
 
-use crate::config::Limits;
+use crate::config::Config;
 use crate::connection::now;
 use crate::http::body::HttpBody;
 use crate::http::caller::{CALL, CallerMailbox};
 use crate::http::exchange::{Download, Exchange, Turn};
+use crate::http::forwarded::{Entrance, Way};
 use crate::http::head;
 use crate::http::known::{self, Known};
 use crate::http::problem::Problem;
 use crate::http::request_id;
 use crate::http::tie::Tie;
+use crate::http::trace::Trace;
 use crate::http::trailers;
 use crate::http::upload::{Upload, UploadError};
 use crate::http::visit::Visit;
@@ -37,12 +39,13 @@ const WHOLE_BYTES: u64 = 64 * 1024;
 /// Calls the service at `path`, a raw path, and waits for the head of its answer.
 pub(super) async fn call(
     visit: &Visit,
-    limits: &Limits,
+    config: &Config,
     id: &HeaderValue,
     path: &str,
     parts: &Parts,
     body: Incoming,
 ) -> Result<Response<HttpBody>, Problem> {
+    let limits = &config.limits;
     let path = parse(path)?;
     let known = admit(visit, id, &path, parts, parts.method.as_str(), None)?;
     let body_bytes_max = limits.body_bytes.map_or(u64::MAX, |limit| limit as u64);
@@ -50,7 +53,6 @@ pub(super) async fn call(
     if declared > body_bytes_max {
         return Err(too_large(body_bytes_max));
     }
-    let timeout_ms = head::timeout_ms(&parts.headers)?;
     let (first, upload) = if body.is_end_stream() {
         (Bytes::new(), None)
     } else if body.size_hint().exact().is_some_and(|bytes| bytes <= WHOLE_BYTES) {
@@ -61,7 +63,7 @@ pub(super) async fn call(
     } else {
         (Bytes::new(), Some(Upload::new(body, body_bytes_max)))
     };
-    let asked = Asked { visit, identity: &known.identity, id, path: &path, parts, timeout_ms };
+    let asked = Asked::new(visit, config, &known.identity, id, &path, parts)?;
     let pairs = head::pairs(&parts.headers, known.hides_authorization)?;
     let rest = upload.map_or(Rest::Nothing, Rest::Upload);
     let mut exchange = asked.place(parts.method.as_str(), pairs, &first, rest)?;
@@ -139,12 +141,14 @@ fn turn_away(
 
 /// A request as it is about to be placed.
 pub(super) struct Asked<'a> {
-    pub(super) visit: &'a Visit,
-    pub(super) identity: &'a Identity,
-    pub(super) id: &'a HeaderValue,
-    pub(super) path: &'a ServicePath<'a>,
-    pub(super) parts: &'a Parts,
-    pub(super) timeout_ms: u32,
+    visit: &'a Visit,
+    identity: &'a Identity,
+    id: &'a HeaderValue,
+    path: &'a ServicePath<'a>,
+    parts: &'a Parts,
+    timeout_ms: u32,
+    way: Way,
+    trace: Trace,
 }
 
 /// What follows a request.
@@ -158,7 +162,23 @@ pub(super) enum Rest {
     Messages,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    pub(super) fn new(
+        visit: &'a Visit,
+        config: &Config,
+        identity: &'a Identity,
+        id: &'a HeaderValue,
+        path: &'a ServicePath<'a>,
+        parts: &'a Parts,
+    ) -> Result<Self, Problem> {
+        let timeout_ms = head::timeout_ms(&parts.headers)?;
+        let entrance =
+            Entrance { peer: &visit.peer, is_secure: visit.is_secure, authority: authority(parts) };
+        let way = Way::of(entrance, &config.http.trusted_proxies, &parts.headers);
+        let trace = Trace::of(&parts.headers);
+        Ok(Self { visit, identity, id, path, parts, timeout_ms, way, trace })
+    }
+
     /// Places the call. `pairs` are the headers that the provider gets to see, but for those that the hub adds.
     pub(super) fn place<'p>(
         &'p self,
@@ -168,6 +188,8 @@ impl Asked<'_> {
         rest: Rest,
     ) -> Result<Exchange, Problem> {
         let hub = &self.visit.node.hub;
+        self.way.apply(&mut pairs);
+        self.trace.apply(&mut pairs);
         pairs.push((request_id::FIELD.as_str(), request_id::text(self.id)));
         let format = head::format(&self.parts.headers);
         let request = Request {
@@ -177,7 +199,7 @@ impl Asked<'_> {
             format,
             headers: whub_proto::Headers::new(&pairs),
             query: self.parts.uri.query().unwrap_or_default(),
-            scheme: if self.visit.is_secure { "https" } else { "http" },
+            scheme: self.way.scheme(),
             authority: authority(self.parts),
             key: head::text(&self.parts.headers, &head::KEY)?,
             idempotency: head::text(&self.parts.headers, &head::IDEMPOTENCY_KEY)?,
@@ -188,11 +210,12 @@ impl Asked<'_> {
         let flags = Flags::NONE.with_if(ended, Flags::END).with_if(is_text, Flags::TEXT);
         let caller = Arc::new(CallerMailbox::new(hub.next_session()));
         let mailbox = Mailbox::new(caller.clone());
+        let client = self.way.client().map(|ip| ip.to_string());
         let asking = Caller {
             mailbox: &mailbox,
             client: &self.visit.client,
             user: self.identity.user.as_deref().unwrap_or_default(),
-            peer: &self.visit.address,
+            peer: client.as_deref().unwrap_or(&self.visit.address),
         };
         let order = Order {
             id: CALL,

@@ -185,7 +185,7 @@ async fn service(
     if parts.method.as_str().eq_ignore_ascii_case(websocket::METHOD) {
         return Err(Problem::method(path, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
-    call::call(visit, &config.limits, id, path, &parts, body).await
+    call::call(visit, config, id, path, &parts, body).await
 }
 
 /// Who asks.

@@ -14,6 +14,8 @@ pub(super) struct Visit {
     pub(super) node: Arc<Node>,
     /// The peer's address, as providers and logs are told.
     pub(super) address: Box<str>,
+    /// The same, to be compared.
+    pub(super) peer: PeerAddress,
     /// The peer is on this machine.
     pub(super) is_local: bool,
     /// The hub's name for the client at the other end.
@@ -47,6 +49,7 @@ impl Visit {
         Self {
             client: node.client_name(),
             address: peer.to_string().into(),
+            peer: *peer,
             is_local: peer.is_local(),
             is_secure,
             seat: Arc::new(seat),

@@ -52,8 +52,7 @@ pub(super) async fn open(
     if !offered.is_empty() {
         pairs.push((PROTOCOL, &offered));
     }
-    let timeout_ms = head::timeout_ms(&parts.headers)?;
-    let asked = Asked { visit, identity: &known.identity, id, path: &path, parts: &parts, timeout_ms };
+    let asked = Asked::new(visit, config, &known.identity, id, &path, &parts)?;
     let mut exchange = asked.place(METHOD, pairs, &[], Rest::Messages)?;
     let packet = match poll_fn(|cx| exchange.poll_turn(cx)).await {
         Turn::Answer { packet, last } if !accepts(&packet) => {

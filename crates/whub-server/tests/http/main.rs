@@ -10,6 +10,7 @@ mod bridges;
 mod browser;
 mod calls;
 mod channels;
+mod forwarded;
 mod hosts;
 mod http2;
 mod inspector;
