@@ -17,7 +17,7 @@ use crate::message::Message;
 use crate::pair::PairEvent;
 use crate::publish::Published;
 use crate::queue::Queue;
-use crate::serve::{Handler, ServiceError};
+use crate::serve::{Handler, Offer, ServiceError};
 use crate::subscribe::Flow;
 
 /// Whoever asked waits here for the outcome; gone if it was dropped.
@@ -176,9 +176,7 @@ impl Subscriber {
 pub(crate) struct Service {
     pub(crate) key: Key,
     pub(crate) pattern: Pattern,
-    pub(crate) group: String,
-    pub(crate) weight: u16,
-    pub(crate) version: String,
+    pub(crate) offer: Offer,
     pub(crate) inflight_max: u32,
     pub(crate) handler: Handler,
     pub(crate) done: Option<Done>,

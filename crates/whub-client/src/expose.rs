@@ -36,6 +36,7 @@ use whub_transport::Trust;
 
 use crate::client::{BoxFuture, Client};
 use crate::error::Error;
+use crate::serve::Offer;
 use app::{App, Manner};
 use mount::Mount;
 use url::AppUrl;
@@ -71,9 +72,7 @@ pub struct Expose {
     check_path: Option<String>,
     check_every: Duration,
     inflight_max: u32,
-    weight: u16,
-    group: String,
-    version: String,
+    offer: Offer,
 }
 
 impl Client {
@@ -102,9 +101,7 @@ impl Client {
             check_path: None,
             check_every: CHECK_EVERY,
             inflight_max: INFLIGHT_MAX,
-            weight: 1,
-            group: String::new(),
-            version: String::new(),
+            offer: Offer::default(),
         }
     }
 }
@@ -157,19 +154,25 @@ impl Expose {
 
     /// Its share of calls against others that expose the same name. Default: 1.
     pub fn weight(mut self, weight: u16) -> Self {
-        self.weight = weight;
+        self.offer.weight = weight;
+        self
+    }
+
+    /// Everything that is said of it, in place of what was said before.
+    pub fn offer(mut self, offer: Offer) -> Self {
+        self.offer = offer;
         self
     }
 
     /// The group of providers it belongs to.
     pub fn group(mut self, group: impl Into<String>) -> Self {
-        self.group = group.into();
+        self.offer.group = group.into();
         self
     }
 
     /// The version of the application, for those who look.
     pub fn version(mut self, version: impl Into<String>) -> Self {
-        self.version = version.into();
+        self.offer.version = version.into();
         self
     }
 
@@ -210,17 +213,14 @@ impl Expose {
         let (first, registered) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let patterns = mounts.iter().map(|mount| mount.pattern.clone()).collect();
-        let (inflight_max, weight, group, version) =
-            (self.inflight_max, self.weight, self.group, self.version);
+        let (inflight_max, offer) = (self.inflight_max, self.offer);
         let watch = Watch {
             app: Arc::new(App::new(url, manner)),
             client: self.client,
             mounts,
             checks,
             health,
-            dress: Box::new(move |provide| {
-                provide.max_inflight(inflight_max).weight(weight).group(&group).version(&version)
-            }),
+            dress: Box::new(move |provide| provide.max_inflight(inflight_max).offer(offer.clone())),
         };
         tokio::spawn(watch.run(first, stopped));
         let exposure = Exposure { url: shown, patterns, health: state, stop: Some(stop) };

@@ -75,7 +75,7 @@ pub use headers::Headers;
 pub use message::Message;
 pub use pair::{Join, Pair, PairEvent, PairMessage, PairReceiver, PairSender};
 pub use publish::{Publish, Published};
-pub use serve::{Provide, Registration, Reply, Request, ServiceError};
+pub use serve::{Access, Offer, Provide, Registration, Reply, Request, ServiceError};
 pub use socket::{OpenSocket, Socket, SocketClose, SocketMessage, SocketReader, SocketWriter};
 pub use subscribe::{Overflow, Subscribe, Subscription};
 pub use whub_proto::{Code, Format};

@@ -1,5 +1,6 @@
 //! Providing a service: patterns, handlers, what they are given and what they answer.
 
+mod offer;
 mod place;
 mod reply;
 mod request;
@@ -17,6 +18,7 @@ use crate::command::{Command, Release, Service};
 use crate::error::Error;
 use crate::key::Key;
 
+pub use offer::{Access, Offer};
 pub(crate) use place::{Place, Places};
 pub use reply::{Reply, ServiceError};
 pub use request::Request;
@@ -47,9 +49,7 @@ where
 pub struct Provide {
     client: Client,
     pattern: String,
-    group: String,
-    weight: u16,
-    version: String,
+    offer: Offer,
     inflight_max: u32,
     timeout: Duration,
     handler: Handler,
@@ -64,16 +64,7 @@ impl std::fmt::Debug for Provide {
 impl Provide {
     pub(crate) fn new(client: Client, pattern: String, handler: Handler) -> Self {
         let timeout = client.timeout();
-        Self {
-            client,
-            pattern,
-            group: String::new(),
-            weight: 1,
-            version: String::new(),
-            inflight_max: INFLIGHT_MAX,
-            timeout,
-            handler,
-        }
+        Self { client, pattern, offer: Offer::default(), inflight_max: INFLIGHT_MAX, timeout, handler }
     }
 
     /// Calls that the handler takes at once; the hub tries other providers beyond it. Default: 128; at least 1.
@@ -82,21 +73,52 @@ impl Provide {
         self
     }
 
-    /// The group of providers it belongs to.
+    /// Everything that is said of it, in place of what was said before.
+    pub fn offer(mut self, offer: Offer) -> Self {
+        self.offer = offer;
+        self
+    }
+
+    /// The group of providers it belongs to, for lists and statistics.
     pub fn group(mut self, group: impl Into<String>) -> Self {
-        self.group = group.into();
+        self.offer.group = group.into();
         self
     }
 
     /// Its share of calls against other providers of the pattern. Default: 1.
     pub fn weight(mut self, weight: u16) -> Self {
-        self.weight = weight;
+        self.offer.weight = weight;
         self
     }
 
     /// The version of the service, for those who look.
     pub fn version(mut self, version: impl Into<String>) -> Self {
-        self.version = version.into();
+        self.offer.version = version.into();
+        self
+    }
+
+    /// One sentence for those who list services.
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.offer.description = text.into();
+        self
+    }
+
+    /// More about it, for those who list services: no secrets. May be called several times.
+    pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.offer.metadata.push((name.into(), value.into()));
+        self
+    }
+
+    /// Who may call it. Default: everybody whom the hub lets.
+    pub fn access(mut self, access: Access) -> Self {
+        self.offer.access = access;
+        self
+    }
+
+    /// A request header that it wants although hubs keep it back by default, such as `cookie`. It is passed when every
+    /// provider of the service wants it.
+    pub fn pass_header(mut self, name: impl Into<String>) -> Self {
+        self.offer.pass_headers.push(name.into());
         self
     }
 
@@ -116,9 +138,7 @@ impl Provide {
         let service = Service {
             key,
             pattern,
-            group: self.group,
-            weight: self.weight,
-            version: self.version,
+            offer: self.offer,
             inflight_max: self.inflight_max,
             handler: self.handler,
             done: Some(done),

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::{FakeConnection, open, within};
-use whub_client::{Client, Code, ErrorKind, Registration, Reply, Request, ServiceError};
-use whub_proto::{Body, Cancel, Credit, Data, Failure, Flags, Kind, Request as WireRequest, Via};
+use whub_client::{Access, Client, Code, ErrorKind, Registration, Reply, Request, ServiceError};
+use whub_proto::{
+    Body, Cancel, Credit, Data, Failure, Flags, Headers, Kind, Register, Request as WireRequest, Strings, Via,
+};
 
 type Answer = Result<Reply, ServiceError>;
 
@@ -36,6 +38,35 @@ async fn call(connection: &mut FakeConnection, id: u64, path: &str, pattern: &st
     let via = Via { path: pattern, client: "c9", user: "ada", timeout_ms: 5000, ..Via::default() };
     let request = WireRequest { path, ..WireRequest::default() };
     connection.say_with(id, Flags::END, Some(&via), &Body::Request(request), payload).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_is_said_of_a_service_reaches_the_hub() {
+    let (_hub, mut connection, client) = open().await;
+    let provide = client
+        .provide("/bills", |_: Request| async { Ok::<_, ServiceError>(Reply::text("")) })
+        .group("blue")
+        .version("1.4")
+        .description("Sums up invoices.")
+        .metadata("team", "pay")
+        .weight(3)
+        .access(Access::Named(vec!["ada".into()]))
+        .pass_header("cookie");
+    let _providing = tokio::spawn(provide.into_future());
+    let heard = connection.hear(Kind::Register).await;
+    let expected = Register {
+        path: "/bills",
+        group: "blue",
+        weight: 3,
+        max_inflight: 128,
+        version: "1.4",
+        headers: Headers::new(&[("team", "pay")]),
+        description: "Sums up invoices.",
+        access: whub_proto::Access::Named,
+        clients: Strings::new(&["ada"]),
+        pass_headers: Strings::new(&["cookie"]),
+    };
+    assert_eq!(heard.frame().body, Body::Register(expected));
 }
 
 #[tokio::test(start_paused = true)]

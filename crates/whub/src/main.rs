@@ -12,6 +12,7 @@ mod hub;
 mod logging;
 #[cfg(test)]
 mod manual;
+mod offer;
 mod output;
 mod runtime;
 mod settings;

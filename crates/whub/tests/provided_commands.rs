@@ -101,7 +101,7 @@ fn a_failure_after_the_answer_began_breaks_it_off() {
 #[test]
 fn more_calls_than_may_run_at_once_are_refused() {
     let hub = Hub::start(&[]);
-    let _provider = provide(&hub, "/one", &["--at-once", "1", "--exec", "exec cat"]);
+    let _provider = provide(&hub, "/one", &["--max-inflight", "1", "--exec", "exec cat"]);
     let mut first = hub.start_client(&["call", "/one", "--data", "-"]);
     first.say(b"x");
     whub::until(|| hub.inflight() > 0);

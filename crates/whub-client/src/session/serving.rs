@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use whub_proto::names::ServicePath;
-use whub_proto::{
-    Body, Cancel, Code, Data, Failure, Flags, Frame, Headers, Register, Request, Response, Unregister,
-};
+use whub_proto::{Body, Cancel, Code, Data, Failure, Flags, Frame, Headers, Request, Response, Unregister};
 
 use super::{Live, Session};
 use crate::body::{self, Piece};
@@ -54,15 +52,10 @@ impl Session {
     pub(crate) fn register(&mut self, key: Key, wanted: &Wanted) {
         let Some(Provided { service, .. }) = wanted.services.get(&key) else { return };
         let id = self.next_id();
-        let register = Register {
-            path: service.pattern.as_str(),
-            group: &service.group,
-            weight: service.weight,
-            max_inflight: service.inflight_max,
-            version: &service.version,
-            ..Register::default()
-        };
-        self.outbox.push(id, Flags::NONE, &Body::Register(register));
+        let outbox = &mut self.outbox;
+        service.offer.register(service.pattern.as_str(), service.inflight_max, |register| {
+            outbox.push(id, Flags::NONE, &Body::Register(register));
+        });
         self.live.insert(id, Live::Service(key));
     }
 

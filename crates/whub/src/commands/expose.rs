@@ -12,6 +12,7 @@ use crate::{
     commands::subscribe::tell,
     exit::{Exit, Failure},
     hub::HubArgs,
+    offer::OfferArgs,
     output,
     runtime::{self, stop},
 };
@@ -49,10 +50,6 @@ pub(crate) struct Expose {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s", requires = "health")]
     health_interval: Duration,
 
-    /// Calls that the application is given at once; open WebSockets and event streams count
-    #[arg(long, value_name = "NUMBER", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    at_once: u32,
-
     /// For https: believe any certificate of the application
     #[arg(long, conflicts_with = "app_ca")]
     insecure: bool,
@@ -62,11 +59,17 @@ pub(crate) struct Expose {
     app_ca: Option<PathBuf>,
 
     #[command(flatten)]
+    offer: OfferArgs,
+
+    #[command(flatten)]
     hub: HubArgs,
 }
 
 const USAGE: &str = "whub expose [OPTIONS] <NAME> <URL>
        whub expose [OPTIONS] --host <HOST> <URL>";
+
+/// Calls that the application is given at once, unless --max-inflight says otherwise.
+const MAX_INFLIGHT: u32 = 512;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -82,6 +85,8 @@ prefix at all, so that every application works as it is; point the name at the h
 
 An application that cannot be reached is withdrawn, and offered again when it can. Several `whub expose`
 of one name share its calls.
+
+The application is given at most --max-inflight calls at once (512); open WebSockets and event streams count.
 
 Ctrl-C finishes the calls that were begun, then ends with exit code 0.";
 
@@ -126,7 +131,8 @@ impl Expose {
             .keep_host(self.keep_host)
             .rewrite(!self.no_rewrite)
             .health_interval(self.health_interval)
-            .max_inflight(self.at_once);
+            .offer(self.offer.offer())
+            .max_inflight(self.offer.max_inflight(MAX_INFLIGHT));
         for host in &self.host {
             expose = expose.host(host);
         }

@@ -20,6 +20,7 @@ use crate::{
     commands::subscribe::tell,
     exit::{Exit, Failure},
     hub::HubArgs,
+    offer::OfferArgs,
     output,
     runtime::{self, stop},
 };
@@ -34,10 +35,6 @@ pub(crate) struct Provide {
     #[command(flatten)]
     how: How,
 
-    /// Calls that are answered at once; with --exec, commands that run at once
-    #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    at_once: u32,
-
     /// With --exec: answer as the command prints, instead of when it has ended
     #[arg(long, requires = "exec", conflicts_with = "cgi")]
     stream: bool,
@@ -49,6 +46,9 @@ pub(crate) struct Provide {
     /// With --exec: content type of what the command prints
     #[arg(long, value_name = "TYPE", requires = "exec", default_value = "text/plain; charset=utf-8")]
     content_type: String,
+
+    #[command(flatten)]
+    offer: OfferArgs,
 
     #[command(flatten)]
     hub: HubArgs,
@@ -69,6 +69,9 @@ struct How {
     #[arg(long, value_name = "DIR")]
     files: Option<PathBuf>,
 }
+
+/// Calls that are answered at once, unless --max-inflight says otherwise.
+const MAX_INFLIGHT: u32 = 64;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,6 +94,8 @@ started. Whatever the environment holds was written by strangers: quote it.
 --files: GET and HEAD, with ranges, ETags and conditions. A folder answers with its index.html, nothing is
 listed, names that begin with a dot are left out, and no link leads outside. A pattern without *rest gets one.
 
+At most --max-inflight calls are answered at once (64); with --exec that many commands run.
+
 Ctrl-C finishes the calls that were begun, then ends with exit code 0.";
 
 impl Provide {
@@ -107,7 +112,8 @@ impl Provide {
     }
 
     async fn provide(&self, client: &Client, service: Service) -> Result<(), Failure> {
-        let registration = service.register(client, &self.pattern).max_inflight(self.at_once).await?;
+        let provide = service.register(client, &self.pattern).offer(self.offer.offer());
+        let registration = provide.max_inflight(self.offer.max_inflight(MAX_INFLIGHT)).await?;
         output::note(&format!("providing {}", registration.pattern()));
         tokio::select! {
             ended = client.closed() => ended.map_or(Ok(()), |error| Err(error.into())),
@@ -126,7 +132,7 @@ impl Provide {
     fn service(&self) -> Result<Service, Failure> {
         let How { echo: _, exec, files } = &self.how;
         if let Some(command) = exec {
-            let at_once = self.at_once as usize;
+            let at_once = self.offer.max_inflight(MAX_INFLIGHT) as usize;
             return Ok(Service::Shell(shell::Shell::new(
                 command,
                 self.output(),
