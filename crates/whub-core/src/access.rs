@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use whub_proto::Code;
-use whub_proto::names::{Channel, Filter, PairId, Pattern, ServicePath};
+use whub_proto::names::{Channel, Filter, INBOX, PairId, Pattern, ServicePath};
 
 use crate::fault::Fault;
 
@@ -22,12 +22,16 @@ pub struct Grants {
     pub subscribe: Vec<Filter>,
     /// Filters of the pair ids it may join.
     pub pair: Vec<Filter>,
+    /// Filters of the addresses it may send messages to: users, groups (`@ops`), clients; `#` for everybody.
+    pub message: Vec<Filter>,
+    /// The groups that messages reach it by, without `@`.
+    pub groups: Vec<String>,
     /// Whether it may use the operations that concern others.
     pub admin: bool,
 }
 
 impl Grants {
-    /// Every service, channel and pair, without administration. Channels that begin with `$` are the hub's own.
+    /// Every service, channel, pair and recipient, without administration. Channels that begin with `$` are the hub's own.
     #[must_use]
     pub fn all() -> Self {
         let services =
@@ -39,6 +43,8 @@ impl Grants {
             publish: names(),
             subscribe: names(),
             pair: names(),
+            message: names(),
+            groups: Vec::new(),
             admin: false,
         }
     }
@@ -75,7 +81,8 @@ impl Grants {
     /// # Errors
     /// `Forbidden` when no granted filter matches the channel.
     pub fn may_publish(&self, channel: &Channel<'_>) -> Result<(), Fault> {
-        demand(self.publish.iter().any(|granted| granted.matches(channel)), "publish on", channel.as_str())
+        let is_granted = self.publish.iter().any(|granted| granted.matches(channel));
+        demand(is_granted && channel.as_str() != INBOX, "publish on", channel.as_str())
     }
 
     /// # Errors
@@ -88,6 +95,19 @@ impl Grants {
     /// `Forbidden` when the pair is not granted.
     pub fn may_pair(&self, id: &PairId) -> Result<(), Fault> {
         demand(self.pair.iter().any(|granted| granted.matches_pair(id)), "join the pair", id.as_str())
+    }
+
+    /// Whether messages may be sent to this address: a user, a group (`@ops`) or a client.
+    #[must_use]
+    pub fn may_message(&self, address: &str) -> bool {
+        let Ok(address) = Channel::parse(address) else { return false };
+        self.message.iter().any(|granted| granted.matches(&address))
+    }
+
+    /// Whether messages may be sent to everybody at once.
+    #[must_use]
+    pub fn may_broadcast(&self) -> bool {
+        self.message.iter().any(|granted| granted.as_str() == "#")
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use whub_proto::names::{Pattern, ServicePath};
 
 use crate::channels::Channels;
+use crate::clients::Clients;
 use crate::counters::Counters;
 use crate::mailbox::SessionId;
 use crate::middleware::ChainSlot;
@@ -25,6 +26,8 @@ pub struct Hub {
     pub own_services: Services,
     /// Who subscribed to what.
     pub channels: Channels,
+    /// Who is connected.
+    pub clients: Clients,
     /// Who waits for a partner.
     pub pairs: Pairs,
     /// What happens to every call on its way.
@@ -94,6 +97,7 @@ impl Hub {
             services: Services::default(),
             own_services: Services::default(),
             channels: Channels::default(),
+            clients: Clients::default(),
             pairs: Pairs::default(),
             chain: ChainSlot::default(),
             counters: Counters::default(),

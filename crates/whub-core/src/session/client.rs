@@ -17,6 +17,7 @@ use whub_proto::names::{Filter, Pattern};
 use whub_proto::{Body, Code, Drain, Frame, Hello, Kind, Success, Welcome};
 
 use crate::access::Identity;
+use crate::clients::{Client, Tally};
 use crate::fault::Fault;
 use crate::hub::{Hub, Now};
 use crate::letter::Letter;
@@ -60,6 +61,8 @@ pub struct ClientSession {
     pub(super) leaving: Vec<(Instant, Arc<Provider>)>,
     /// Bytes of request bodies that wait here for a provider.
     pub(super) held_bytes: usize,
+    /// What others see of the numbers above.
+    pub(super) tally: Arc<Tally>,
     output: VecDeque<Output>,
 }
 
@@ -87,7 +90,7 @@ enum Stage {
     /// `Hello` came; waiting for the driver's verdict on its credentials.
     Checking,
     /// Welcomed.
-    Open { identity: Identity, check: Check },
+    Open { identity: Identity, check: Check, since_ms: u64 },
     /// Over; only letters that crossed with the end still come.
     Ended,
 }
@@ -172,6 +175,7 @@ impl ClientSession {
             services: Vec::new(),
             leaving: Vec::new(),
             held_bytes: 0,
+            tally: Arc::default(),
             output: VecDeque::new(),
         }
     }
@@ -251,12 +255,13 @@ impl ClientSession {
                 self.hub.counters.unauthorized.one();
                 self.close(fault);
             }
-            (Stage::Open { identity, check }, Ok(renewed)) => {
+            (Stage::Open { identity, check, .. }, Ok(renewed)) => {
                 *identity = renewed;
                 if let Check::Renewal(id, token) = std::mem::replace(check, Check::Nothing) {
                     self.peer.token = Some(token);
                     self.agree(id);
                 }
+                self.enter();
                 self.revoke();
             }
             (Stage::Open { check, .. }, Err(fault)) => match std::mem::replace(check, Check::Nothing) {
@@ -362,6 +367,7 @@ impl ClientSession {
     fn end(&mut self) {
         if let Stage::Open { .. } = self.stage {
             self.hub.counters.sessions_closed.one();
+            self.hub.clients.leave(self.me.session());
         }
         self.stage = Stage::Ended;
         self.leave_services(0);
@@ -453,8 +459,25 @@ impl ClientSession {
             ..Welcome::default()
         };
         let packet = Packet::build(&Body::Welcome(body));
-        self.stage = Stage::Open { identity, check: Check::Nothing };
+        self.stage = Stage::Open { identity, check: Check::Nothing, since_ms: now.unix_ms };
+        // Welcome goes first, though a message may follow from another thread at once.
+        self.me.hold();
         self.send(0, packet);
+        self.enter();
+    }
+
+    /// Lets others find the client, as who it is now.
+    fn enter(&self) {
+        let Stage::Open { identity, since_ms, .. } = &self.stage else { return };
+        self.hub.clients.enter(Client {
+            mailbox: self.me.clone(),
+            client: (*self.peer.client).into(),
+            address: self.peer.address.clone(),
+            name: self.name.clone(),
+            since_ms: *since_ms,
+            identity: identity.clone(),
+            tally: Arc::clone(&self.tally),
+        });
     }
 
     // -------------------------------------------------------------------------------------------- shared
@@ -546,7 +569,7 @@ impl ClientSession {
     pub(super) fn end_live(&self, live: Live) {
         match live {
             Live::Call(call) => self.abandon(&call),
-            Live::Subscription(filter) => self.hub.channels.unsubscribe(&filter, self.me.session()),
+            Live::Subscription(filter) => self.end_subscription(&filter),
             Live::Pair(membership) => membership.leave(&self.hub),
         }
     }

@@ -52,6 +52,7 @@ impl ClientSession {
         };
         let provider = self.hub.services.register(registration, self.me.clone())?;
         self.services.push(provider.registration.pattern.clone());
+        self.tally.services(self.services.len());
         Ok(())
     }
 
@@ -68,6 +69,7 @@ impl ClientSession {
             return;
         };
         let pattern = self.services.swap_remove(index);
+        self.tally.services(self.services.len());
         self.leave_service(&pattern, unregister.grace_ms);
         self.agree(id);
     }
@@ -77,6 +79,7 @@ impl ClientSession {
         for pattern in std::mem::take(&mut self.services) {
             self.leave_service(&pattern, grace_ms);
         }
+        self.tally.services(0);
     }
 
     fn leave_service(&mut self, pattern: &Pattern, grace_ms: u32) {

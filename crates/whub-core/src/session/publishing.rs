@@ -1,6 +1,7 @@
 //! The session as a publisher and subscriber.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use whub_proto::names::{Channel, Filter};
 use whub_proto::{Body, Code, Flags, Frame, Kind, Publish, Subscribe, Success, Unsubscribe, Via};
@@ -88,6 +89,7 @@ impl ClientSession {
                 let subscriber = Subscriber { mailbox: self.me.clone(), no_echo: subscribe.no_echo };
                 self.hub.channels.subscribe(&filter, subscriber);
                 self.live.insert(id, Live::Subscription(filter));
+                self.tally.subscriptions.fetch_add(1, Relaxed);
             }
             Err(fault) => self.refuse(id, &fault),
         }
@@ -126,9 +128,14 @@ impl ClientSession {
             return;
         };
         if let Some(Live::Subscription(filter)) = self.live.remove(&known) {
-            self.hub.channels.unsubscribe(&filter, self.me.session());
+            self.end_subscription(&filter);
         }
         self.agree(id);
+    }
+
+    pub(super) fn end_subscription(&self, filter: &Filter) {
+        self.hub.channels.unsubscribe(filter, self.me.session());
+        self.tally.subscriptions.fetch_sub(1, Relaxed);
     }
 
     fn subscription(&self, wanted: &Filter) -> Option<u64> {

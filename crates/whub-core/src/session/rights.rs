@@ -20,6 +20,7 @@ impl ClientSession {
                 }
             }
         }
+        self.tally.services(self.services.len());
         let refused = |(id, live): (&u64, &Live)| -> Option<(u64, Fault)> {
             let verdict = match live {
                 Live::Subscription(filter) => grants.may_subscribe(filter),

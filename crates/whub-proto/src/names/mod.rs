@@ -35,6 +35,9 @@ pub use trie::{Shape, Trie};
 
 use crate::Code;
 
+/// The channel of messages to a session itself: the hub's own, no subscription is needed and nobody else publishes here.
+pub const INBOX: &str = "$inbox";
+
 /// Largest pattern, channel or filter, bytes.
 pub const NAME_BYTES_MAX: usize = 1024;
 /// Largest number of segments of a pattern, channel or filter.
