@@ -19,6 +19,7 @@ mod usher;
 
 pub use local::{LocalAnswer, LocalBody, LocalCaller, LocalRequest, LocalService, LocalWriter};
 pub use modules::{
-    ConnectionManager, DependencyError, Module, ModuleError, ServiceManager, Setup, StatusModule,
+    ClientManager, ClientMessage, ConnectionManager, DependencyError, Messaging, Module, ModuleError,
+    Reached, Receipt, ServiceManager, Setup, StatusModule,
 };
 pub use server::{Handle, Server, ServerBuilder, StartError};

@@ -38,6 +38,8 @@ pub struct LocalService {
     pub(crate) pattern: Pattern,
     pub(crate) concurrency: usize,
     pub(crate) queue: usize,
+    pub(crate) description: Box<str>,
+    pub(crate) pass_headers: Box<[Box<str>]>,
     handler: Arc<dyn Handler>,
 }
 
@@ -62,13 +64,32 @@ impl LocalService {
             let answer = handler(request);
             Box::pin(async move { answer.await.into() }) as Answering
         };
-        Ok(Self { pattern, concurrency: CONCURRENCY, queue: QUEUE, handler: Arc::new(handler) })
+        Ok(Self {
+            pattern,
+            concurrency: CONCURRENCY,
+            queue: QUEUE,
+            description: Box::default(),
+            pass_headers: Box::default(),
+            handler: Arc::new(handler),
+        })
     }
 
     /// Calls that are answered at once. Default 256.
     #[must_use]
     pub fn concurrency(self, calls: usize) -> Self {
         Self { concurrency: calls.max(1), ..self }
+    }
+
+    /// One sentence for people who list services.
+    #[must_use]
+    pub fn description(self, text: &str) -> Self {
+        Self { description: text.into(), ..self }
+    }
+
+    /// Request headers, in lower case, that the service wants although they are kept back by default.
+    #[must_use]
+    pub fn pass_headers(self, names: &[&str]) -> Self {
+        Self { pass_headers: names.iter().map(|name| (*name).into()).collect(), ..self }
     }
 
     /// Calls beyond those that wait, within their deadline, for one to end. Default 1,024; past it the next provider is

@@ -11,7 +11,10 @@ mod setup;
 
 use std::time::Duration;
 
-pub use builtin::{ConnectionManager, ServiceManager, StatusModule};
+pub use builtin::{
+    ClientManager, ClientMessage, ConnectionManager, Messaging, Reached, Receipt, ServiceManager,
+    StatusModule,
+};
 pub use registry::DependencyError;
 pub use setup::Setup;
 

@@ -41,6 +41,7 @@ pub(crate) enum Field<T> {
     Words(At<T, Vec<String>>),
     /// `"none"` is no limit.
     RateOrNone(At<T, Option<Rate>>),
+    Groups(At<T, Vec<String>>),
     Slow(At<T, SlowPolicy>),
     Audience(At<T, Audience>),
     Format(At<T, LogFormat>),
@@ -82,6 +83,7 @@ impl<T> Field<T> {
             Self::HeaderRules(at) => *at(target) = parsed(value)?,
             Self::Words(at) => *at(target) = each(value, word)?,
             Self::RateOrNone(at) => *at(target) = rate(value)?,
+            Self::Groups(at) => *at(target) = each(value, group)?,
             Self::Slow(at) => *at(target) = choice(value, &SLOW)?,
             Self::Audience(at) => *at(target) = choice(value, &AUDIENCES)?,
             Self::Format(at) => *at(target) = choice(value, &FORMATS)?,
@@ -105,7 +107,9 @@ impl<T> Field<T> {
             Self::Secret(at) => *at(to) = at(from).clone(),
             Self::Listen(at) => *at(to) = at(from).clone(),
             Self::Networks(at) => *at(to) = at(from).clone(),
-            Self::Origins(at) | Self::Hosts(at) | Self::HeaderNames(at) => *at(to) = at(from).clone(),
+            Self::Origins(at) | Self::Hosts(at) | Self::HeaderNames(at) | Self::Groups(at) => {
+                *at(to) = at(from).clone()
+            }
             Self::Services(at) => *at(to) = at(from).clone(),
             Self::Filters(at) => *at(to) = at(from).clone(),
             Self::HeaderRules(at) => *at(to) = at(from).clone(),
@@ -137,7 +141,9 @@ impl<T> Field<T> {
             }
             Self::Listen(at) => Value::texts(at(target)),
             Self::Networks(at) => Value::texts(at(target)),
-            Self::Origins(at) | Self::Hosts(at) | Self::HeaderNames(at) => Value::texts(at(target)),
+            Self::Origins(at) | Self::Hosts(at) | Self::HeaderNames(at) | Self::Groups(at) => {
+                Value::texts(at(target))
+            }
             Self::Services(at) => Value::texts(at(target)),
             Self::Filters(at) => Value::texts(at(target)),
             Self::HeaderRules(at) => Value::texts(at(target)),
@@ -172,6 +178,7 @@ impl<T> Field<T> {
             Self::HeaderRules(_) => "list of header names",
             Self::Words(_) => "list of words",
             Self::RateOrNone(_) => "rate, or `\"none\"`",
+            Self::Groups(_) => "list of names",
             Self::Slow(_) => "`\"drop\"`, `\"conflate\"` or `\"close\"`",
             Self::Audience(_) => "`\"anyone\"`, `\"token\"`, `\"admin\"` or `\"off\"`",
             Self::Format(_) => "`\"console\"` or `\"json\"`",
@@ -196,7 +203,7 @@ impl<T> Field<T> {
             | Self::Slow(_)
             | Self::Format(_)
             | Self::Levels(_) => None,
-            Self::Access(_) | Self::Audience(_) => None,
+            Self::Access(_) | Self::Audience(_) | Self::Groups(_) => None,
             Self::HeaderRules(_) | Self::Words(_) | Self::RateOrNone(_) => None,
         }
     }
@@ -350,6 +357,16 @@ fn rate(value: &Value) -> Read<Option<Rate>> {
     }
     let wanted = "a rate, such as \"100/s\", \"300/m\" or \"100/s burst 200\", or \"none\"";
     parse_rate(text).map(Some).ok_or_else(|| Misfit::Wants(wanted.to_owned()))
+}
+
+fn group(text: String) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b"@/+#,".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
+        return Err(format!(
+            "{text:?} is no group; write a name of at most 64 letters, digits and marks, without `@`"
+        ));
+    }
+    Ok(text)
 }
 
 /// Errors of names say what is wrong; here they need the name as well.

@@ -106,6 +106,11 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         Field::Filters(|c| &mut anonymous(c).pair),
         "Pairs that anonymous peers may join.",
     )),
+    reloadable(unset(
+        "auth.anonymous.message",
+        Field::Filters(|c| &mut anonymous(c).message),
+        "To whom anonymous peers may send messages, as in a token's `message`.",
+    )),
     reloadable(key(
         "http.allowed_origins",
         Field::Origins(|c| &mut c.http.allowed_origins),
@@ -496,6 +501,18 @@ pub(crate) static TOKEN_KEYS: &[Key<TokenEntry>] = &[
     key("publish", Field::Filters(|t| &mut t.grant.publish), "", "Channels the bearer may publish to."),
     key("subscribe", Field::Filters(|t| &mut t.grant.subscribe), "", "Channels the bearer may subscribe to."),
     key("pair", Field::Filters(|t| &mut t.grant.pair), "", "Pairs the bearer may join."),
+    key(
+        "message",
+        Field::Filters(|t| &mut t.grant.message),
+        "",
+        "To whom the bearer may send messages: users, groups (`@ops`), `#` for everybody at once.",
+    ),
+    key(
+        "groups",
+        Field::Groups(|t| &mut t.grant.groups),
+        "",
+        "Groups that the bearer belongs to; messages to `@ops` reach everybody in the group `ops`.",
+    ),
     key("admin", Field::Flag(|t| &mut t.grant.admin), "false", "Whether the bearer may administer the node."),
 ];
 

@@ -79,6 +79,12 @@ fn entry(table: &TokenTable, report: &mut Report) -> TokenEntry {
 
 fn name(entry: &TokenEntry, source: &Source, report: &mut Report) -> String {
     if let Some(name) = &entry.name {
+        if name.starts_with('@') {
+            report.problem(
+                source,
+                format!("{name:?} looks like a group; the names of tokens do not begin with `@`"),
+            );
+        }
         return name.clone();
     }
     report.problem(source, "this token has no name; names stand for tokens in logs");

@@ -29,10 +29,36 @@ pub(crate) struct Fanout {
 struct Batch {
     audience: Arc<Audience>,
     packets: Vec<Packet>,
+    framed: Framed,
+    next: usize,
+}
+
+/// Messages in each framing that somebody wanted so far.
+#[derive(Debug, Default)]
+pub(crate) struct Framed {
     binary: OnceLock<Bytes>,
     json: OnceLock<Bytes>,
     stream: OnceLock<Bytes>,
-    next: usize,
+}
+
+impl Framed {
+    /// The messages' bytes, framed now if nobody wanted them so before.
+    pub(crate) fn bytes(&self, framing: Framing, packets: &[Packet]) -> Bytes {
+        let cell = match framing {
+            Framing::Binary => &self.binary,
+            Framing::Json => &self.json,
+            Framing::Stream => &self.stream,
+            Framing::Plain | Framing::Private => return Bytes::new(),
+        };
+        cell.get_or_init(|| {
+            let mut bytes = Vec::new();
+            for packet in packets {
+                framing::encode_packet(&mut bytes, framing, 0, packet);
+            }
+            bytes.into()
+        })
+        .clone()
+    }
 }
 
 impl Fanout {
@@ -48,9 +74,7 @@ impl Fanout {
         self.batches.push_back(Batch {
             audience: issue.audience,
             packets: vec![issue.packet],
-            binary: OnceLock::new(),
-            json: OnceLock::new(),
-            stream: OnceLock::new(),
+            framed: Framed::default(),
             next: 0,
         });
     }
@@ -95,20 +119,7 @@ impl Batch {
 
 impl Publication for Batch {
     fn framed(&self, framing: Framing) -> Bytes {
-        let cell = match framing {
-            Framing::Binary => &self.binary,
-            Framing::Json => &self.json,
-            Framing::Stream => &self.stream,
-            Framing::Plain | Framing::Private => return Bytes::new(),
-        };
-        cell.get_or_init(|| {
-            let mut bytes = Vec::new();
-            for packet in &self.packets {
-                framing::encode_packet(&mut bytes, framing, 0, packet);
-            }
-            bytes.into()
-        })
-        .clone()
+        self.framed.bytes(framing, &self.packets)
     }
 
     fn packets(&self) -> &[Packet] {
@@ -121,8 +132,8 @@ impl Publication for Batch {
 }
 
 /// How the subscribers of a slice fared; counted together, since the counters are shared by all threads.
-#[derive(Default)]
-struct Fates {
+#[derive(Debug, Default)]
+pub(crate) struct Fates {
     delivered: u64,
     queued: u64,
     slow: u64,
@@ -132,7 +143,7 @@ struct Fates {
 }
 
 impl Fates {
-    fn add(&mut self, fate: Fate) {
+    pub(crate) fn add(&mut self, fate: Fate) {
         match fate {
             Fate::Delivered => self.delivered += 1,
             Fate::Queued => self.queued += 1,
@@ -145,7 +156,8 @@ impl Fates {
         }
     }
 
-    fn count(&self, messages: u64, counters: &Counters) {
+    /// Adds them to the counters; each of them got this many messages.
+    pub(crate) fn count(&self, messages: u64, counters: &Counters) {
         let all = self.delivered + self.queued + self.slow + self.gone;
         counters.deliveries_accepted.add(all * messages);
         counters.deliveries_delivered.add(self.delivered * messages);

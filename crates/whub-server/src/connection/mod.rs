@@ -25,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 use whub_core::{Letter, Now, Post as _};
 
 pub(crate) use bridge::Pass;
-pub(crate) use fanout::Fanout;
+pub(crate) use fanout::{Fanout, Fates, Framed};
 pub(crate) use open::{Dialect, run_bridge, run_echo, run_pair, run_session};
 
 use crate::mailbox::{Mail, PeerMailbox, Private};

@@ -49,9 +49,15 @@ impl Modules {
     fn provide(&mut self, provided: Vec<Provided>) -> Result<(), StartError> {
         for Provided { module, service } in provided {
             let mailbox = Arc::new(LocalMailbox::new(&self.hub, &service));
+            let registration = Registration {
+                description: service.description,
+                pass_headers: service.pass_headers,
+                name: module.into(),
+                ..Registration::new(service.pattern.clone())
+            };
             self.hub
                 .table_of(&service.pattern)
-                .register(Registration::new(service.pattern.clone()), Mailbox::new(mailbox.clone()))
+                .register(registration, Mailbox::new(mailbox.clone()))
                 .map_err(|fault| StartError::Module { module, error: fault.into() })?;
             self.services.push((service.pattern, mailbox));
         }

@@ -115,7 +115,7 @@ fn no_secret_is_ever_shown() {
     let shown = loaded.show();
     assert!(shown.ends_with(
         "\n[[tokens]]\nname = \"a\"\nsecret = \"[redacted]\"\nprovide = []\ncall = [\"/x\"]\npublish = []\n\
-         subscribe = []\npair = []\nadmin = false\n"
+         subscribe = []\npair = []\nmessage = []\ngroups = []\nadmin = false\n"
     ));
     for text in
         [shown, loaded.show_json().to_string(), format!("{loaded:?}"), format!("{:#?}", loaded.config)]

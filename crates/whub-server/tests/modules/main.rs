@@ -10,5 +10,8 @@ mod browser;
 mod common;
 
 mod builtin;
+mod clients;
 mod life;
 mod local;
+mod messages;
+mod people;
