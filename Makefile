@@ -37,7 +37,7 @@ serve: ## Start a hub on 127.0.0.1:9482 (ARGS='--listen …' for more)
 # ---------------------------------------------------------------- checking
 
 .PHONY: test
-test: lint test-rust test-tools test-autobahn test-foreign test-tour ## All that must pass before a change lands
+test: lint test-rust test-tools test-autobahn test-foreign test-tour test-soak ## All that must pass before a change lands
 
 .PHONY: lint
 lint: ## Format, clippy, shellcheck, purity of the pure crates, licences
@@ -74,6 +74,11 @@ test-foreign: debug ## Programs of others against the hub: Python, curl, Java, N
 test-tour: debug ## The commands of README.md, typed in and their output compared
 	tools/tour.py README.md --bin $(BUILT)/debug
 
+.PHONY: test-soak
+test-soak: debug ## The soak, for ten seconds
+	cargo build --locked --package whub-bench
+	$(BUILT)/debug/whub-bench soak --seconds 10
+
 .PHONY: autobahn
 autobahn: setup ## The whole Autobahn suite, both roles, all 517 cases (many minutes)
 	cargo build --release --locked --package whub
@@ -93,6 +98,12 @@ bench: setup-bench ## Figures of this machine, beside those of other servers (AR
 	cargo run --release --locked --package whub-bench -- run $(ARGS)
 
 SECONDS := 60
+
+.PHONY: soak
+soak: debug ## Callers and providers are killed, stopped and half closed under load (SECONDS=60, ARGS='--seed 7')
+	cargo build --locked --package whub-bench
+	$(BUILT)/debug/whub-bench soak --seconds $(SECONDS) $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## Fuzz one parser or all of them (TARGET=name, SECONDS=60 for each)
 	tools/fuzz.sh $(SECONDS) $(TARGET)

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use crate::fault::Fault;
+
 /// Puts the same load on the hub and on its peers, and prints one table.
 #[derive(Debug, Parser)]
 #[command(name = "whub-bench", version)]
@@ -26,6 +28,54 @@ pub(crate) enum Mode {
     TcpRelay,
     /// Serve the HTTP stub that stands behind the proxies
     Stub,
+    /// Kill, stop and half close callers and providers under load, and look whether the hub owes anybody an outcome
+    Soak(SoakOptions),
+    /// Call, as the soak tells it
+    #[command(hide = true)]
+    SoakCaller(SoakPart),
+    /// Provide, as the soak tells it
+    #[command(hide = true)]
+    SoakProvider(SoakPart),
+}
+
+/// How to soak.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct SoakOptions {
+    /// For how long, seconds
+    #[arg(long, default_value_t = 60)]
+    pub(crate) seconds: u64,
+    /// What to repeat; the time of day by default
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Processes that call
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) callers: u64,
+    /// Processes that provide
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) providers: u64,
+    /// The hub's binary [default: `whub` beside this program]
+    #[arg(long)]
+    pub(crate) whub: Option<PathBuf>,
+}
+
+/// One process of the soak.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct SoakPart {
+    /// The hub
+    pub(crate) hub: std::net::SocketAddr,
+    /// What to do
+    pub(crate) seed: u64,
+}
+
+impl SoakOptions {
+    /// The hub's binary: the one that was named, or the one beside this program.
+    pub(crate) fn binary(&self) -> Result<String, Fault> {
+        let binary = match &self.whub {
+            Some(path) => path.clone(),
+            None => std::env::current_exe().map_err(Fault::io("own path"))?.with_file_name("whub"),
+        };
+        Ok(binary.to_string_lossy().into_owned())
+    }
 }
 
 /// What to measure, and how.

@@ -71,6 +71,15 @@ impl Line {
         self.read_head().map(drop)
     }
 
+    /// Asks for a page of JSON.
+    pub(crate) fn json(mut self, path: &str) -> Result<serde_json::Value, Fault> {
+        self.write(format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").as_bytes())?;
+        let head = self.read_head()?;
+        // To the end of the connection, which comes with that of the page.
+        self.stream.read_to_end(&mut self.early).map_err(Fault::io("read a page"))?;
+        serde_json::from_slice(&self.early[head..]).map_err(|error| Fault::protocol(error.to_string()))
+    }
+
     /// Sends one masked message: opcode 1 is text, 2 binary.
     pub(crate) fn send(&mut self, opcode: u8, body: &[u8]) -> Result<(), Fault> {
         self.write(&masked_frame(opcode, body))

@@ -1,7 +1,7 @@
 //! Neutral load generator: starts servers, puts the same load on each, prints one table.
 //!
 //! `args` what is asked · `cell` what is measured · `fleet` and `server` who is measured · `play` and `run` how ·
-//! `load` and `wire` the traffic · `net` the event loop · `results` and `report` the outcome. `bench/README.md`
+//! `load` and `wire` the traffic · `net` the event loop · `results` and `report` the outcome · `soak` no figures, but faults. `bench/README.md`
 //! says what the figures mean.
 
 mod args;
@@ -21,6 +21,7 @@ mod results;
 mod run;
 mod server;
 mod session;
+mod soak;
 mod template;
 mod wire;
 mod ws;
@@ -51,6 +52,9 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
         Mode::TcpEcho => serve(Kind::Echo),
         Mode::TcpRelay => serve(Kind::Relay),
         Mode::Stub => serve(Kind::Stub),
+        Mode::Soak(options) => Ok(if soak::run(&options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Mode::SoakCaller(part) => report(&soak::call(part.hub, part.seed)?),
+        Mode::SoakProvider(part) => report(&soak::provide(part.hub)?),
         Mode::Cells => {
             for cell in cell::all() {
                 writeln!(io::stdout(), "{:16} {:?}", cell.name, cell.shape)?;
@@ -58,6 +62,11 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn report(report: &serde_json::Value) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    writeln!(io::stdout(), "{report}")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn serve(kind: Kind) -> Result<ExitCode, Box<dyn std::error::Error>> {

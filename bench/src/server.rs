@@ -67,6 +67,13 @@ impl Server {
         Ok(server)
     }
 
+    /// The hub for the soak, with one more setting.
+    pub(crate) fn soaked(binary: &str, setting: &str) -> Result<Self, Fault> {
+        let mut command = pinned(None, binary);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--set", setting]);
+        Self::announced("whub", command)
+    }
+
     /// Its process and all below it now; workers may come after the first connection is accepted.
     pub(crate) fn pids(&self) -> Result<Vec<u32>, Fault> {
         self.pid.map_or(Ok(Vec::new()), proc::tree)
