@@ -223,8 +223,9 @@ impl Expose {
             dress: Box::new(move |provide| provide.max_inflight(inflight_max).offer(offer.clone())),
         };
         tokio::spawn(watch.run(first, stopped));
-        let exposure = Exposure { url: shown, patterns, health: state, stop: Some(stop) };
+        let mut exposure = Exposure { url: shown, patterns, health: state, stop: Some(stop) };
         registered.await.unwrap_or_else(|_| Err(Error::closed()))?;
+        exposure.health.mark_unchanged();
         Ok(exposure)
     }
 }

@@ -163,7 +163,7 @@ async fn follow(mut exposure: Exposure) {
             }
             Health::Down(why) => {
                 down_since.get_or_insert_with(Instant::now);
-                output::note(&format!("{} is withdrawn until it works: {why}", exposure.url()));
+                output::note(&format!("{} is not offered until it works: {why}", exposure.url()));
             }
             _ => {}
         }
