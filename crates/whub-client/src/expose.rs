@@ -77,7 +77,8 @@ pub struct Expose {
 
 impl Client {
     /// Exposes the HTTP application at `url` (`http://127.0.0.1:3000`, `https`, `unix:/run/app.sock`) as the service
-    /// `/name/*rest`. The application sees its own paths.
+    /// `/name/*rest`. The application sees its own paths, and every header that its visitors send but for the hub's
+    /// own credential.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), whub_client::Error> {
@@ -220,7 +221,10 @@ impl Expose {
             mounts,
             checks,
             health,
-            dress: Box::new(move |provide| provide.max_inflight(inflight_max).offer(offer.clone())),
+            // An application is used to all that its visitors say, cookies and authorization among it.
+            dress: Box::new(move |provide| {
+                provide.max_inflight(inflight_max).offer(offer.clone()).pass_header("*")
+            }),
         };
         tokio::spawn(watch.run(first, stopped));
         let mut exposure = Exposure { url: shown, patterns, health: state, stop: Some(stop) };
