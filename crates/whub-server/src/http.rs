@@ -16,6 +16,8 @@
 mod body;
 mod call;
 mod caller;
+mod compress;
+mod cors;
 mod counters;
 mod credentials;
 mod event_mailbox;

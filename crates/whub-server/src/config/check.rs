@@ -6,10 +6,16 @@ use super::{Config, Problem, load::Sources};
 
 /// What single keys cannot know.
 pub(crate) fn between_keys(config: &Config, sources: &Sources) -> Vec<Problem> {
-    [listeners(config, sources), tls(config, sources), openness(config, sources), chain(config, sources)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        listeners(config, sources),
+        tls(config, sources),
+        openness(config, sources),
+        chain(config, sources),
+        cors(config, sources),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn problem(sources: &Sources, key: &str, text: impl Into<String>) -> Problem {
@@ -73,6 +79,15 @@ fn chain(config: &Config, sources: &Sources) -> Option<Problem> {
     let twice = order.iter().enumerate().find(|(index, step)| order[..*index].contains(step));
     twice
         .map(|(_, step)| problem(sources, "middleware.order", format!("middleware.order names {step} twice")))
+}
+
+/// Any page on the web could then act with its visitor's cookies.
+fn cors(config: &Config, sources: &Sources) -> Option<Problem> {
+    let any_origin = config.http.allowed_origins.iter().any(|origin| origin == "*");
+    (config.cors.credentials && any_origin).then(|| {
+        let text = "cors.credentials goes with origins that http.allowed_origins names, not with \"*\"";
+        problem(sources, "cors.credentials", text)
+    })
 }
 
 /// Whether the certificate and key of `tls` can be read and belong together. `whub config check` asks this; a node

@@ -9,18 +9,13 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use hyper::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HOST, HeaderName, HeaderValue, ORIGIN, VARY,
-};
+use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Response, StatusCode, Version};
+use hyper::{StatusCode, Version};
 use whub_proto::Code;
 use whub_proto::names::canonical_host;
 
 use crate::config::Http;
-use crate::http::body::HttpBody;
 use crate::http::problem::Problem;
 use crate::http::visit::Visit;
 
@@ -105,8 +100,6 @@ fn check_site(rules: &Http, parts: &Parts, authority: Option<&Authority<'_>>) ->
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
-const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
-const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
 fn misdirected(host: &str) -> Problem {
     let detail = format!(
@@ -121,35 +114,10 @@ fn foreign() -> Problem {
     Problem::new(Code::Forbidden, "http.origin", detail)
 }
 
-/// The answer to a browser that asks before it sends (CORS preflight), if this is one.
-pub(super) fn preflight(parts: &Parts, guest: Option<&Guest>) -> Option<Response<HttpBody>> {
-    let asks = parts.method == Method::OPTIONS && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    if guest.is_none() || !asks {
-        return None;
-    }
-    let mut response = Response::new(HttpBody::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-    );
-    if let Some(wanted) = parts.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
-    }
-    if parts.headers.contains_key(REQUEST_PRIVATE_NETWORK) {
-        headers.insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
-    }
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    Some(response)
-}
-
 impl Guest {
-    /// Lets the page read the answer.
-    pub(super) fn admit(&self, headers: &mut HeaderMap) {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.0.clone());
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
-        headers.append(VARY, HeaderValue::from_static("origin"));
+    /// The page's origin, as its browser says it.
+    pub(super) fn origin(&self) -> &HeaderValue {
+        &self.0
     }
 }
 

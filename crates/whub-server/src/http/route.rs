@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use tracing::Level;
 use whub_core::Identity;
 use whub_proto::Code;
+use whub_proto::names::ServicePath;
 
 use crate::config::Config;
 use crate::http::body::HttpBody;
@@ -19,7 +20,8 @@ use crate::http::problem::Problem;
 use crate::http::upgrade::{self, Place};
 use crate::http::visit::Stay;
 use crate::http::{
-    call, credentials, inspect, metrics, page, publish, request_id, status, subscribe, websocket,
+    call, compress, cors, credentials, inspect, metrics, page, publish, request_id, status, subscribe,
+    websocket,
 };
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
@@ -65,14 +67,29 @@ async fn answer(visit: &Stay, id: &HeaderValue, request: Request<Incoming>) -> R
         Ok(guest) => guest,
         Err(problem) => return problem.into_response(),
     };
-    let mut response = match guard::preflight(&parts, guest.as_ref()) {
-        Some(response) => response,
-        None => route(visit, &config, id, parts, body).await.unwrap_or_else(Problem::into_response),
+    let method = parts.method.clone();
+    let accepts_gzip = config.compression.enabled && compress::is_accepted(&parts.headers);
+    let is_asked = guest.is_some() && cors::is_preflight(&parts);
+    let mut response = if is_asked && !decides_itself(visit, &config, &parts) {
+        cors::preflight(&config.cors, &parts)
+    } else {
+        route(visit, &config, id, parts, body).await.unwrap_or_else(Problem::into_response)
     };
     if let Some(guest) = guest {
-        guest.admit(response.headers_mut());
+        cors::admit(&config.cors, &guest, response.headers_mut());
     }
-    response
+    compress::compress(&config.compression, &method, accepts_gzip, response)
+}
+
+/// Whether a request is for a service that tells browsers itself what pages of other origins may do.
+fn decides_itself(visit: &Stay, config: &Config, parts: &Parts) -> bool {
+    let path = parts.uri.path();
+    let path = match guard::service_host(visit, &config.http, parts) {
+        Some(host) => format!("//{host}{path}"),
+        None => path.strip_prefix("/v1/call").unwrap_or(path).to_owned(),
+    };
+    let service = ServicePath::parse(&path).ok().and_then(|path| visit.node.hub.services.find(&path));
+    service.is_some_and(|service| service.pass_headers().iter().any(|name| matches!(&**name, "*" | "origin")))
 }
 
 async fn route(

@@ -10,6 +10,8 @@ mod bridges;
 mod browser;
 mod calls;
 mod channels;
+mod compression;
+mod cors;
 mod forwarded;
 mod hosts;
 mod http2;
