@@ -100,9 +100,16 @@ pub(crate) async fn serve(node: Arc<Node>, opened: Opened) {
                 continue;
             }
             // 3. Peers that keep us waiting.
-            match patience.poll(cx, &visit) {
+            match patience.poll(cx, || visit.seen()) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Verdict::End) => return Poll::Ready(()),
+                Poll::Ready(Verdict::Silent) => {
+                    node.http.slow_openers.one();
+                    return Poll::Ready(());
+                }
+                Poll::Ready(Verdict::Dead) => {
+                    node.hub.counters.dead_peers.one();
+                    return Poll::Ready(());
+                }
                 Poll::Ready(Verdict::Leave) if leaving => return Poll::Ready(()),
                 Poll::Ready(Verdict::Leave) => {
                     leaving = true;

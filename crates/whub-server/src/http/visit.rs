@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hyper::Version;
 use whub_transport::{AddressSeat, PeerAddress, Young};
 
+use crate::http::patience::Seen;
 use crate::node::Node;
 
 /// A connection, as its requests see it.
@@ -83,9 +84,16 @@ impl Visit {
         self.requests.load(Relaxed)
     }
 
-    /// Bytes that the peer took.
-    pub(super) fn written(&self) -> u64 {
-        self.written.load(Relaxed)
+    /// What happened so far, for those who decide how long to wait.
+    pub(super) fn seen(&self) -> Seen {
+        Seen {
+            requests: self.requests(),
+            written: self.written.load(Relaxed),
+            blocked: self.blocked.load(Relaxed),
+            listeners: self.listeners.load(Relaxed),
+            inflight: self.inflight.load(Relaxed),
+            http2: self.http2.load(Relaxed),
+        }
     }
 
     /// The peer took bytes.
@@ -98,11 +106,6 @@ impl Visit {
         self.blocked.store(true, Relaxed);
     }
 
-    /// Whether bytes wait for a peer that takes none.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.blocked.load(Relaxed)
-    }
-
     /// Whether to hear the peer out before hanging up.
     pub(super) fn lingers(&self) -> bool {
         self.lingers.load(Relaxed)
@@ -111,21 +114,6 @@ impl Visit {
     /// The connection is not hung up on a peer that is still sending, or it would never read why it was refused.
     pub(super) fn linger(&self) {
         self.lingers.store(true, Relaxed);
-    }
-
-    /// Requests that are being answered.
-    pub(super) fn inflight(&self) -> usize {
-        self.inflight.load(Relaxed)
-    }
-
-    /// Streams of events, which are never silent for long.
-    pub(super) fn listeners(&self) -> usize {
-        self.listeners.load(Relaxed)
-    }
-
-    /// HTTP/2, which has pings of its own.
-    pub(super) fn is_http2(&self) -> bool {
-        self.http2.load(Relaxed)
     }
 }
 
