@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRAILER};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue, TRAILER};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use whub_core::middleware::Door;
@@ -33,7 +33,8 @@ use crate::http::visit::Visit;
 /// How often the call was moved to another provider, where it was.
 const MOVED: HeaderName = HeaderName::from_static("whub-moved");
 
-/// A body that is no longer than this, and says so, travels in the frame of its request, bytes.
+/// A body that is no longer than this, and says so, travels in the frame of its request, bytes. One whose client waits
+/// for a 100 is not asked for before a provider has the call.
 const WHOLE_BYTES: u64 = 64 * 1024;
 
 /// Calls the service at `path`, a raw path, and waits for the head of its answer.
@@ -55,7 +56,9 @@ pub(super) async fn call(
     }
     let (first, upload) = if body.is_end_stream() {
         (Bytes::new(), None)
-    } else if body.size_hint().exact().is_some_and(|bytes| bytes <= WHOLE_BYTES) {
+    } else if !parts.headers.contains_key(EXPECT)
+        && body.size_hint().exact().is_some_and(|bytes| bytes <= WHOLE_BYTES)
+    {
         let patience = limits.call_timeout;
         let whole = tokio::time::timeout(patience, whole(body)).await.map_err(|_| too_slow())?;
         let (whole, trailers) = whole.map_err(|error| broken_upload(error, body_bytes_max))?;

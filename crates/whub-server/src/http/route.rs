@@ -35,12 +35,14 @@ pub(super) async fn respond(
     let logged =
         tracing::enabled!(Level::DEBUG).then(|| (request.method().clone(), request.uri().path().to_owned()));
     let ends_connection = is_chunked(&request);
+    let opens_tunnel = is_tunnel(&request);
     let has_body = !request.body().is_end_stream();
     let mut response = answer(&stay, &id, request).await;
     if has_body && !response.status().is_success() {
         stay.linger();
     }
-    if ends_connection {
+    // Whoever stands in front may take the connection for a tunnel already: what follows a refusal is no request.
+    if ends_connection || (opens_tunnel && response.status() != StatusCode::SWITCHING_PROTOCOLS) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some((method, path)) = logged {
@@ -58,6 +60,11 @@ pub(super) async fn respond(
 /// be a request that nobody let pass.
 fn is_chunked(request: &Request<Incoming>) -> bool {
     request.version() != Version::HTTP_2 && request.headers().contains_key(TRANSFER_ENCODING)
+}
+
+/// A WebSocket's handshake on an HTTP/1 connection.
+fn is_tunnel(request: &Request<Incoming>) -> bool {
+    request.version() != Version::HTTP_2 && upgrade::is_asked(request.headers())
 }
 
 async fn answer(visit: &Stay, id: &HeaderValue, request: Request<Incoming>) -> Response<HttpBody> {

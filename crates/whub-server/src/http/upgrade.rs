@@ -51,8 +51,13 @@ pub(super) fn is_wanted(parts: &Parts) -> bool {
         Method::CONNECT => {
             parts.extensions.get::<Protocol>().is_some_and(|name| name.as_str() == "websocket")
         }
-        _ => Upgrade::is_wanted(fields(&parts.headers)),
+        _ => is_asked(&parts.headers),
     }
+}
+
+/// Whether the fields of HTTP/1.1 ask for one.
+pub(super) fn is_asked(headers: &HeaderMap) -> bool {
+    Upgrade::is_wanted(fields(headers))
 }
 
 /// Answers the handshake. What follows it runs in a task of its own, so that the memory of HTTP is freed.

@@ -191,7 +191,7 @@ async fn a_code_that_may_not_be_sent_becomes_one_that_may() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_an_ordinary_answer_and_the_connection_goes_on() {
+async fn a_refusal_is_an_ordinary_answer_and_the_last_on_its_connection() {
     let (node, mut provider) = providing("/chat").await;
     let mut browser = Browser::visit(&node).await;
     knock(&mut browser, "/chat", "").await;
@@ -201,14 +201,16 @@ async fn a_refusal_is_an_ordinary_answer_and_the_connection_goes_on() {
     provider.send(asked.id, Flags::END, &Body::Response(refused), b"members only").await;
     let answer = browser.answer().await;
     assert_eq!((answer.status, answer.text()), (403, "members only"));
-    assert_eq!(browser.ask("GET /healthz", b"").await.status, 200);
+    assert!(answer.is("connection", "close"), "{answer:?}");
 
+    let mut browser = Browser::visit(&node).await;
     knock(&mut browser, "/chat", "").await;
     let asked = provider.hear().await;
     let failure = Failure { code: Code::Conflict, reason: "taken", ..Failure::default() };
     provider.say(asked.id, &Body::Error(failure)).await;
     let answer = browser.answer().await;
     assert_eq!((answer.status, &answer.json()["detail"]), (409, &"taken".into()));
+    let mut browser = Browser::visit(&node).await;
     knock(&mut browser, "/nobody", "").await;
     assert_eq!(browser.answer().await.status, 404);
 }
@@ -243,6 +245,7 @@ async fn a_token_among_the_subprotocols_stays_with_the_hub() {
     let mut browser = Browser::visit(&node).await;
     knock(&mut browser, "/chat", "Sec-WebSocket-Protocol: chat\n").await;
     assert_eq!(browser.answer().await.status, 401);
+    let mut browser = Browser::visit(&node).await;
     // base64url of `s3cret`.
     knock(&mut browser, "/chat", "Sec-WebSocket-Protocol: whub.plain, whub.bearer.czNjcmV0\n").await;
     let asked = provider.hear().await;

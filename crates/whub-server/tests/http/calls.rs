@@ -138,10 +138,12 @@ async fn a_client_may_ask_before_it_sends_and_may_send_ahead() {
     browser
         .write("POST /s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
         .await;
+    // The body is asked for once a provider has the call.
+    let asked = provider.hear().await;
+    assert!(asked.payload.is_empty() && !asked.flags.contains(Flags::END), "{asked:?}");
     assert_eq!(browser.head().await.status, 100);
     browser.write("hi").await;
-    let asked = provider.hear().await;
-    assert_eq!(asked.payload, b"hi");
+    assert_eq!(provider.hear().await.payload, b"hi");
     answer(&mut provider, &asked, b"1").await;
     assert_eq!(browser.answer().await.text(), "1");
     // Three at once; the answers come in the order of the questions.
@@ -152,6 +154,99 @@ async fn a_client_may_ask_before_it_sends_and_may_send_ahead() {
     }
     for number in ["2", "3", "4"] {
         assert_eq!(browser.answer().await.text(), number);
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_told_to_send_what_nobody_takes() {
+    let node = Node::start().await;
+    let mut browser = Browser::visit(&node).await;
+    let head =
+        "POST /nobody HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+    browser.write(head).await;
+    assert_eq!(browser.head().await.status, 404);
+}
+
+#[tokio::test]
+async fn conditions_and_ranges_are_the_services_own_affair() {
+    let (node, mut provider) = providing("/files/*rest").await;
+    for (line, fields, status, headers, body) in [
+        (
+            "GET /files/a",
+            "Range: bytes=0-1\nIf-Range: \"v1\"",
+            206,
+            &[("content-range", "bytes 0-1/9"), ("etag", "\"v1\""), ("accept-ranges", "bytes")][..],
+            &b"ab"[..],
+        ),
+        ("GET /files/a", "Range: bytes=99-", 416, &[("content-range", "bytes */9")], b"no"),
+        ("GET /files/a", "If-None-Match: W/\"v1\", \"v2\"", 304, &[("etag", "W/\"v1\""), ("vary", "a")], b""),
+        ("GET /files/a", "If-Modified-Since: Sat, 21 Nov 2026 10:00:00 GMT", 200, &[], b"abcdefghi"),
+        ("PUT /files/a", "If-Match: \"v1\"", 412, &[], b""),
+        (
+            "HEAD /files/a",
+            "",
+            200,
+            &[("set-cookie", "a=1"), ("set-cookie", "b=2"), ("content-length", "9")],
+            b"",
+        ),
+        ("MKCOL /files//a//", "Depth: 0", 201, &[("location", "/files//a//")], b""),
+        ("OPTIONS /files/a", "", 204, &[("allow", "GET")], b""),
+    ] {
+        let mut browser = Browser::visit(&node).await;
+        let request = format!("{line}\n{fields}");
+        let asking = browser.ask(&request, b"");
+        let answering = async {
+            let asked = provider.hear().await;
+            let Body::Request(request) = asked.frame().body else { panic!("{asked:?}") };
+            let (method, path) = line.split_once(' ').unwrap();
+            assert_eq!((request.method, request.path), (method, path));
+            for field in fields.lines() {
+                let (name, value) = field.split_once(": ").unwrap();
+                assert_eq!(request.headers.get(name), Some(value), "{line}");
+            }
+            let response = Response { status, headers: Headers::new(headers), ..Response::default() };
+            provider.send(asked.id, Flags::END, &Body::Response(response), body).await;
+        };
+        let (answer, ()) = tokio::join!(asking, answering);
+        assert_eq!((answer.status, &answer.body[..]), (status, body), "{line}");
+        let got: Vec<_> = answer
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .filter(|pair| headers.contains(pair))
+            .collect();
+        assert_eq!(got, headers, "{line}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_target_may_be_absolute_and_keeps_what_it_escapes() {
+    let (node, mut provider) = providing("/s/*rest").await;
+    for (target, path, query) in [
+        ("http://localhost/s/a?b=%20", "/s/a", "b=%20"),
+        ("/s/%C3%A4%2F%25//x/", "/s/%C3%A4%2F%25//x/", ""),
+        ("/s/?", "/s/", ""),
+        ("/s/a?b?c=/d", "/s/a", "b?c=/d"),
+    ] {
+        let mut browser = Browser::visit(&node).await;
+        let line = format!("GET {target}");
+        let asking = browser.ask(&line, b"");
+        let answering = async {
+            let asked = provider.hear().await;
+            let Body::Request(request) = asked.frame().body else { panic!("{asked:?}") };
+            assert_eq!((request.path, request.query, request.authority), (path, query, "localhost"));
+            answer(&mut provider, &asked, b"").await;
+        };
+        let (answer, ()) = tokio::join!(asking, answering);
+        assert_eq!(answer.status, 200, "{target}");
+    }
+    let mut browser = Browser::visit(&node).await;
+    assert_eq!(browser.ask("OPTIONS *", b"").await.status, 204);
+    // Two slashes are no host.
+    for target in ["//s/a", "//localhost/s/a", "/s/../x", "/s/%2e%2e/x", "/s/%zz", "*"] {
+        let mut browser = Browser::visit(&node).await;
+        let status = browser.ask(&format!("GET {target}"), b"").await.status;
+        assert!(matches!(status, 400 | 404), "{target}: {status}");
     }
 }
 
