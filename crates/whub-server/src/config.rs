@@ -16,6 +16,7 @@ mod layers;
 mod load;
 mod reference;
 mod secret;
+mod services;
 mod show;
 mod steps;
 mod tokens;
@@ -32,6 +33,7 @@ pub use layers::{Assignment, ConfigFile, Input, Source};
 pub use load::{Loaded, load};
 pub use reference::reference;
 pub use secret::Secret;
+pub use services::{ServiceAccess, ServiceEntry, ServiceSection};
 pub use steps::{
     Authentication, Compression, Cors, Headers, Middleware, RateSection, RequestHeaders, ResponseHeaders,
 };

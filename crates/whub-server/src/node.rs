@@ -67,6 +67,9 @@ impl Node {
         let hub = Arc::new(Hub::new(name, agent, limits));
         let chain = ChainMaker::default();
         chain.apply(&hub, &config);
+        // Without randomness choices can be foreseen, and nothing else.
+        hub.services.seed(getrandom::u64().unwrap_or_default());
+        hub.services.configure(config.policies());
         Self {
             hub,
             chain,
@@ -132,6 +135,7 @@ impl Node {
             tracing::error!("middleware.order names `{name}`, which no step is called; it is passed over");
         }
         self.chain.apply(&self.hub, &config);
+        self.hub.services.configure(config.policies());
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.seat_inspector();
         self.tell_all(|| Letter::Recheck);

@@ -12,6 +12,7 @@ pub(crate) fn between_keys(config: &Config, sources: &Sources) -> Vec<Problem> {
         openness(config, sources),
         chain(config, sources),
         cors(config, sources),
+        services(config, sources),
     ]
     .into_iter()
     .flatten()
@@ -66,6 +67,11 @@ fn openness(config: &Config, sources: &Sources) -> Option<Problem> {
          or listen on 127.0.0.1"
     );
     Some(problem(sources, "listen", text))
+}
+
+fn services(config: &Config, sources: &Sources) -> Option<Problem> {
+    let flaw = config.service_defaults.flaw()?;
+    Some(problem(sources, "service_defaults.access", format!("service_defaults: {flaw}")))
 }
 
 /// The chain without its rules for headers would show credentials to providers.

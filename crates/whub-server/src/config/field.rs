@@ -2,12 +2,13 @@
 
 use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
+use whub_core::Choose;
 use whub_core::middleware::{HeaderName, Rate};
 use whub_proto::names::{Filter, NameError, Pattern};
 use whub_transport::{ListenAddress, Network};
 
 use super::{
-    Audience, Grant, LogFormat, Secret, SlowPolicy,
+    Audience, Grant, LogFormat, Secret, ServiceAccess, SlowPolicy,
     secret::REDACTED,
     units::{parse_bytes, parse_duration, parse_rate, show_bytes, show_duration, show_rate},
     value::Value,
@@ -27,6 +28,8 @@ pub(crate) enum Field<T> {
     BytesOrNone(At<T, Option<usize>>),
     /// The range is in milliseconds.
     Time(At<T, Duration>, RangeInclusive<u64>),
+    /// The range is in milliseconds.
+    TimeOrUnset(At<T, Option<Duration>>, RangeInclusive<u64>),
     Text(At<T, Option<String>>),
     Path(At<T, Option<PathBuf>>),
     Secret(At<T, Option<Secret>>),
@@ -36,6 +39,7 @@ pub(crate) enum Field<T> {
     Hosts(At<T, Vec<String>>),
     HeaderNames(At<T, Vec<String>>),
     Services(At<T, Vec<Pattern>>),
+    Pattern(At<T, Option<Pattern>>),
     Filters(At<T, Vec<Filter>>),
     HeaderRules(At<T, Vec<HeaderName>>),
     Words(At<T, Vec<String>>),
@@ -43,6 +47,8 @@ pub(crate) enum Field<T> {
     RateOrNone(At<T, Option<Rate>>),
     Groups(At<T, Vec<String>>),
     Slow(At<T, SlowPolicy>),
+    Choose(At<T, Choose>),
+    ServiceAccess(At<T, ServiceAccess>),
     Audience(At<T, Audience>),
     Format(At<T, LogFormat>),
     Levels(At<T, String>),
@@ -70,6 +76,7 @@ impl<T> Field<T> {
             Self::Bytes(at, range) => *at(target) = bytes_within(value, range)?,
             Self::BytesOrNone(at) => *at(target) = or_none(value, bytes)?,
             Self::Time(at, range) => *at(target) = time(value, range)?,
+            Self::TimeOrUnset(at, range) => *at(target) = Some(time(value, range)?),
             Self::Text(at) => *at(target) = Some(text(value)?),
             Self::Path(at) => *at(target) = Some(text(value)?.into()),
             Self::Secret(at) => *at(target) = Some(secret(value)?),
@@ -79,12 +86,15 @@ impl<T> Field<T> {
             Self::Hosts(at) => *at(target) = each(value, host)?,
             Self::HeaderNames(at) => *at(target) = each(value, header_name)?,
             Self::Services(at) => *at(target) = each(value, |text| named(&text, Pattern::parse))?,
+            Self::Pattern(at) => *at(target) = Some(pattern(value)?),
             Self::Filters(at) => *at(target) = each(value, |text| named(&text, Filter::parse))?,
             Self::HeaderRules(at) => *at(target) = parsed(value)?,
             Self::Words(at) => *at(target) = each(value, word)?,
             Self::RateOrNone(at) => *at(target) = rate(value)?,
             Self::Groups(at) => *at(target) = each(value, group)?,
             Self::Slow(at) => *at(target) = choice(value, &SLOW)?,
+            Self::Choose(at) => *at(target) = choice(value, Choose::ALL)?,
+            Self::ServiceAccess(at) => *at(target) = choice(value, &SERVICE_ACCESS)?,
             Self::Audience(at) => *at(target) = choice(value, &AUDIENCES)?,
             Self::Format(at) => *at(target) = choice(value, &FORMATS)?,
             Self::Levels(at) => *at(target) = levels(value)?,
@@ -102,6 +112,7 @@ impl<T> Field<T> {
             Self::Count(at, _) | Self::Bytes(at, _) => *at(to) = *at(from),
             Self::CountOrNone(at) | Self::BytesOrNone(at) => *at(to) = *at(from),
             Self::Time(at, _) => *at(to) = *at(from),
+            Self::TimeOrUnset(at, _) => *at(to) = *at(from),
             Self::Text(at) => *at(to) = at(from).clone(),
             Self::Path(at) => *at(to) = at(from).clone(),
             Self::Secret(at) => *at(to) = at(from).clone(),
@@ -111,11 +122,14 @@ impl<T> Field<T> {
                 *at(to) = at(from).clone()
             }
             Self::Services(at) => *at(to) = at(from).clone(),
+            Self::Pattern(at) => *at(to) = at(from).clone(),
             Self::Filters(at) => *at(to) = at(from).clone(),
             Self::HeaderRules(at) => *at(to) = at(from).clone(),
             Self::Words(at) => *at(to) = at(from).clone(),
             Self::RateOrNone(at) => *at(to) = *at(from),
             Self::Slow(at) => *at(to) = *at(from),
+            Self::Choose(at) => *at(to) = *at(from),
+            Self::ServiceAccess(at) => *at(to) = *at(from),
             Self::Audience(at) => *at(to) = *at(from),
             Self::Format(at) => *at(to) = *at(from),
             Self::Levels(at) => *at(to) = at(from).clone(),
@@ -132,6 +146,9 @@ impl<T> Field<T> {
             Self::Bytes(at, _) => sized(*at(target)),
             Self::BytesOrNone(at) => at(target).map_or_else(none, sized),
             Self::Time(at, _) => Value::Text(show_duration(*at(target))),
+            Self::TimeOrUnset(at, _) => {
+                at(target).map_or(Value::Unset, |time| Value::Text(show_duration(time)))
+            }
             Self::Text(at) => at(target).clone().map_or(Value::Unset, Value::Text),
             Self::Path(at) => {
                 at(target).as_ref().map_or(Value::Unset, |path| Value::Text(path.display().to_string()))
@@ -145,11 +162,16 @@ impl<T> Field<T> {
                 Value::texts(at(target))
             }
             Self::Services(at) => Value::texts(at(target)),
+            Self::Pattern(at) => {
+                at(target).as_ref().map_or(Value::Unset, |pattern| Value::Text(pattern.to_string()))
+            }
             Self::Filters(at) => Value::texts(at(target)),
             Self::HeaderRules(at) => Value::texts(at(target)),
             Self::Words(at) => Value::texts(at(target)),
             Self::RateOrNone(at) => at(target).map_or_else(none, |rate| Value::Text(show_rate(rate))),
             Self::Slow(at) => chosen(*at(target), &SLOW),
+            Self::Choose(at) => chosen(*at(target), Choose::ALL),
+            Self::ServiceAccess(at) => chosen(*at(target), &SERVICE_ACCESS),
             Self::Audience(at) => chosen(*at(target), &AUDIENCES),
             Self::Format(at) => chosen(*at(target), &FORMATS),
             Self::Levels(at) => Value::Text(at(target).clone()),
@@ -165,7 +187,7 @@ impl<T> Field<T> {
             Self::CountOrNone(_) => "number, or 0 or `\"none\"`",
             Self::Bytes(..) => "bytes",
             Self::BytesOrNone(_) => "bytes, or 0 or `\"none\"`",
-            Self::Time(..) => "duration",
+            Self::Time(..) | Self::TimeOrUnset(..) => "duration",
             Self::Text(_) | Self::Secret(_) => "string",
             Self::Path(_) => "path",
             Self::Listen(_) => "list of addresses",
@@ -174,11 +196,16 @@ impl<T> Field<T> {
             Self::Hosts(_) => "list of host names",
             Self::HeaderNames(_) => "list of header names",
             Self::Services(_) => "list of service patterns",
+            Self::Pattern(_) => "service pattern",
             Self::Filters(_) => "list of filters",
             Self::HeaderRules(_) => "list of header names",
             Self::Words(_) => "list of words",
             Self::RateOrNone(_) => "rate, or `\"none\"`",
             Self::Groups(_) => "list of names",
+            Self::Choose(_) => {
+                "`\"least_loaded\"`, `\"round_robin\"`, `\"random\"`, `\"sticky\"` or `\"local\"`"
+            }
+            Self::ServiceAccess(_) => "`\"providers\"`, `\"public\"`, `\"authenticated\"` or `\"named\"`",
             Self::Slow(_) => "`\"drop\"`, `\"conflate\"` or `\"close\"`",
             Self::Audience(_) => "`\"anyone\"`, `\"token\"`, `\"admin\"` or `\"off\"`",
             Self::Format(_) => "`\"console\"` or `\"json\"`",
@@ -192,7 +219,9 @@ impl<T> Field<T> {
         match self {
             Self::Count(_, range) => Some(between(range.start(), range.end())),
             Self::Bytes(_, range) => Some(between(show_bytes(*range.start()), show_bytes(*range.end()))),
-            Self::Time(_, range) => Some(between(show_ms(*range.start()), show_ms(*range.end()))),
+            Self::Time(_, range) | Self::TimeOrUnset(_, range) => {
+                Some(between(show_ms(*range.start()), show_ms(*range.end())))
+            }
             Self::Flag(_) | Self::CountOrNone(_) | Self::BytesOrNone(_) | Self::Text(_) | Self::Path(_) => {
                 None
             }
@@ -204,11 +233,18 @@ impl<T> Field<T> {
             | Self::Format(_)
             | Self::Levels(_) => None,
             Self::Access(_) | Self::Audience(_) | Self::Groups(_) => None,
+            Self::Choose(_) | Self::ServiceAccess(_) | Self::Pattern(_) => None,
             Self::HeaderRules(_) | Self::Words(_) | Self::RateOrNone(_) => None,
         }
     }
 }
 
+const SERVICE_ACCESS: [(&str, ServiceAccess); 4] = [
+    ("providers", ServiceAccess::Providers),
+    ("public", ServiceAccess::Public),
+    ("authenticated", ServiceAccess::Authenticated),
+    ("named", ServiceAccess::Named),
+];
 const SLOW: [(&str, SlowPolicy); 3] =
     [("drop", SlowPolicy::Drop), ("conflate", SlowPolicy::Conflate), ("close", SlowPolicy::Close)];
 const AUDIENCES: [(&str, Audience); 4] = [
@@ -286,6 +322,10 @@ fn time(value: &Value, range: &RangeInclusive<u64>) -> Read<Duration> {
 fn text(value: &Value) -> Read<String> {
     let text = value.string().filter(|text| !text.is_empty());
     text.map(str::to_owned).ok_or_else(|| Misfit::Wants("a string that is not empty".to_owned()))
+}
+
+fn pattern(value: &Value) -> Read<Pattern> {
+    named(&text(value)?, Pattern::parse).map_err(Misfit::Says)
 }
 
 fn secret(value: &Value) -> Read<Secret> {

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use whub_core::Choose;
 use whub_transport::Networks;
 
 use super::{
     Audience, Auth, Authentication, Builtin, Channels, Compression, Config, Cors, Data, Debugging, Grant,
     Headers, Http, Inspect, Limits, Log, LogFormat, Middleware, Node, Problems, ProxyProtocol, RateSection,
-    SlowPolicy, Tls, WebSocket, check, field::Field, load::Sources, tokens::TokenEntry, value::Value,
+    ServiceAccess, ServiceSection, SlowPolicy, Tls, WebSocket, check, field::Field, load::Sources,
+    services::ServiceDraft, tokens::TokenEntry, value::Value,
 };
 
 /// One key of `T`.
@@ -37,6 +39,20 @@ const fn reloadable<T>(mut key: Key<T>) -> Key<T> {
     key
 }
 
+const CHOOSE: &str = "How the provider of a call is chosen. `least_loaded`: of two taken at random, the one with fewer calls in \
+     flight for its weight. `round_robin`, `random`: as often as its weight says. `sticky`: the same one for the same \
+     key, or for the same caller where the call has none. `local`: those of this node first.";
+const QUEUE: &str = "Calls that may wait for a free provider of one service, 4 MiB of requests at most; beyond it the \
+     answer is `Unavailable`.";
+const QUEUE_WAIT: &str = "How long a call may wait for a free provider, within its deadline.";
+const CALL_TIMEOUT: &str = "Deadline of calls that name none; when unset, `limits.call_timeout`.";
+const ACCESS: &str = "Who may call. `providers`: whom the strictest of the providers lets in. `public`, `authenticated`, `named`: \
+     everybody, whoever shows a token, the tokens in `clients`, whatever the providers say. What the caller's token \
+     grants is asked for besides.";
+const CLIENTS: &str = "With `access = \"named\"`: names of tokens.";
+
+const QUEUE_MAX: usize = 100_000;
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
@@ -44,7 +60,7 @@ const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 
-/// Every key but those of tokens, in the order of the reference.
+/// Every key but those of tokens and services, in the order of the reference.
 pub(crate) static KEYS: &[Key<Config>] = &[
     key(
         "listen",
@@ -235,6 +251,41 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "10s",
         "Time that calls in flight have to finish when the node stops.",
     ),
+    reloadable(key(
+        "service_defaults.choose",
+        Field::Choose(|c| &mut c.service_defaults.choose),
+        "least_loaded",
+        CHOOSE,
+    )),
+    reloadable(key(
+        "service_defaults.queue",
+        Field::Count(|c| &mut c.service_defaults.queue, 0..=QUEUE_MAX),
+        "64",
+        QUEUE,
+    )),
+    reloadable(key(
+        "service_defaults.queue_wait",
+        Field::Time(|c| &mut c.service_defaults.queue_wait, 1..=HOUR),
+        "1s",
+        QUEUE_WAIT,
+    )),
+    reloadable(unset(
+        "service_defaults.call_timeout",
+        Field::TimeOrUnset(|c| &mut c.service_defaults.call_timeout, 1..=DAY),
+        CALL_TIMEOUT,
+    )),
+    reloadable(key(
+        "service_defaults.access",
+        Field::ServiceAccess(|c| &mut c.service_defaults.access),
+        "providers",
+        ACCESS,
+    )),
+    reloadable(key(
+        "service_defaults.clients",
+        Field::Words(|c| &mut c.service_defaults.clients),
+        "",
+        CLIENTS,
+    )),
     key(
         "websocket.deflate",
         Field::Flag(|c| &mut c.websocket.deflate),
@@ -486,6 +537,21 @@ pub(crate) static KEYS: &[Key<Config>] = &[
     )),
 ];
 
+/// The keys of one `[[services]]` table.
+pub(crate) static SERVICE_KEYS: &[Key<ServiceDraft>] = &[
+    unset(
+        "pattern",
+        Field::Pattern(|s| &mut s.pattern),
+        "The services that it is for: those that the pattern covers and no narrower one does. Required.",
+    ),
+    unset("choose", Field::Choose(|s| &mut s.section.choose), CHOOSE),
+    unset("queue", Field::Count(|s| &mut s.section.queue, 0..=QUEUE_MAX), QUEUE),
+    unset("queue_wait", Field::Time(|s| &mut s.section.queue_wait, 1..=HOUR), QUEUE_WAIT),
+    unset("call_timeout", Field::TimeOrUnset(|s| &mut s.section.call_timeout, 1..=DAY), CALL_TIMEOUT),
+    unset("access", Field::ServiceAccess(|s| &mut s.section.access), ACCESS),
+    unset("clients", Field::Words(|s| &mut s.section.clients), CLIENTS),
+];
+
 /// The keys of one `[[tokens]]` table.
 pub(crate) static TOKEN_KEYS: &[Key<TokenEntry>] = &[
     unset("name", Field::Text(|t| &mut t.name), "Name for logs and listings; required and unique."),
@@ -519,7 +585,7 @@ pub(crate) static TOKEN_KEYS: &[Key<TokenEntry>] = &[
 /// A key that differs between two configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Name of the key; `tokens` for any change of them.
+    /// Name of the key; `tokens` and `services` for any change of their tables.
     pub key: &'static str,
     /// Whether the change applies without a restart.
     pub reloadable: bool,
@@ -538,6 +604,9 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
     if old.tokens != new.tokens {
         found.push(Difference { key: "tokens", reloadable: true });
     }
+    if old.services != new.services {
+        found.push(Difference { key: "services", reloadable: true });
+    }
     found
 }
 
@@ -552,6 +621,7 @@ pub fn reloaded(running: &Config, fresh: &Config) -> Result<Config, Problems> {
         key.field.copy(&mut from, &mut to);
     }
     to.tokens.clone_from(&fresh.tokens);
+    to.services.clone_from(&fresh.services);
     let problems = check::between_keys(&to, &Sources::new());
     if problems.is_empty() { Ok(to) } else { Err(Problems(problems)) }
 }
@@ -585,6 +655,15 @@ fn blank() -> Config {
         tls: Tls { cert: None, key: None, self_signed: false },
         auth: Auth { anonymous: None },
         tokens: Vec::new(),
+        service_defaults: ServiceSection {
+            choose: Choose::LeastLoaded,
+            queue: 0,
+            queue_wait: Duration::ZERO,
+            call_timeout: None,
+            access: ServiceAccess::Providers,
+            clients: Vec::new(),
+        },
+        services: Vec::new(),
         http: Http {
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),

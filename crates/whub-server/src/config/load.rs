@@ -7,7 +7,7 @@ use super::{
     field::Field,
     keys::{KEYS, Key},
     layers::{key_of_variable, variable_of_key},
-    tokens, toml_file,
+    services, tokens, toml_file,
     value::Value,
 };
 
@@ -30,9 +30,13 @@ pub(crate) type Sources = BTreeMap<&'static str, Source>;
 /// All problems that were found, in the order file, environment, flags; then, if these gave none, those between keys.
 pub fn load(input: &Input) -> Result<Loaded, Problems> {
     let mut layers = Layers { config: Config::default(), sources: Sources::new(), report: Report::default() };
+    let mut tables = Vec::new();
     if let Some(file) = &input.file {
         match toml_file::parse(file) {
-            Ok(contents) => layers.file(&contents, input),
+            Ok(contents) => {
+                layers.file(&contents, input);
+                tables = contents.services;
+            }
             Err(problem) => layers.report.problems.push(problem),
         }
     }
@@ -40,7 +44,9 @@ pub fn load(input: &Input) -> Result<Loaded, Problems> {
     for flag in &input.flags {
         layers.assign(&flag.key, &flag.value, &Source::Flag(flag.flag.clone()));
     }
-    let Layers { config, sources, mut report } = layers;
+    let Layers { mut config, sources, mut report } = layers;
+    // Last, because they begin with the defaults that all sources together give.
+    config.services = services::read(&tables, &config.service_defaults, &mut report);
     if report.problems.is_empty() {
         report.problems = check::between_keys(&config, &sources);
     }
@@ -113,6 +119,11 @@ fn unknown_key(name: &str, source: &Source) -> Problem {
     if name == "tokens" || name.starts_with("tokens.") {
         let text = "tokens are tables of the configuration file: write [[tokens]] there, \
                     with secret_file or secret_env to keep the secret out of it";
+        return Problem::at(source, text);
+    }
+    if name == "services" || name.starts_with("services.") {
+        let text = "what is said of single services are tables of the configuration file: write [[services]] there; \
+                    service_defaults is for all others";
         return Problem::at(source, text);
     }
     if toml_file::is_section(name) {

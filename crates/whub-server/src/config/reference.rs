@@ -2,7 +2,7 @@
 
 use super::{
     Config,
-    keys::{KEYS, Key, TOKEN_KEYS},
+    keys::{KEYS, Key, SERVICE_KEYS, TOKEN_KEYS},
     layers::variable_of_key,
     tokens::TokenEntry,
 };
@@ -31,6 +31,17 @@ pub fn reference() -> String {
     page.push_str("| key | type | default | what it does |\n|---|---|---|---|\n");
     for key in TOKEN_KEYS {
         page.push_str(&row(key, &mut TokenEntry::default()));
+    }
+    page.push_str(
+        "\n### `[[services]]`\n\nOne table per pattern; what a table leaves out is as `service_defaults` says. A reload \
+         re-reads them.\n\n",
+    );
+    page.push_str("| key | type | default | what it does |\n|---|---|---|---|\n");
+    for key in SERVICE_KEYS {
+        let default = if key.name == "pattern" { "required" } else { "`service_defaults`" };
+        let bounds = key.field.bounds().map_or_else(String::new, |bounds| format!(", {bounds}"));
+        let kind = key.field.kind();
+        page.push_str(&format!("| `{}` | {kind}{bounds} | {default} | {} |\n", key.name, key.doc));
     }
     page.push_str("\n## Environment variables\n\n| variable | key |\n|---|---|\n");
     for key in KEYS {

@@ -4,7 +4,8 @@ use serde_json::{Map, json};
 
 use super::{
     Config, Loaded, Source,
-    keys::{KEYS, TOKEN_KEYS},
+    keys::{KEYS, SERVICE_KEYS, TOKEN_KEYS},
+    services::ServiceDraft,
     tokens::TokenEntry,
     value::Value,
 };
@@ -38,11 +39,20 @@ impl Loaded {
                 }
             }
         }
+        for mut service in self.services() {
+            shown.push_str("\n[[services]]\n");
+            for key in SERVICE_KEYS {
+                let value = key.field.show(&mut service);
+                if value != Value::Unset {
+                    shown.push_str(&format!("{} = {value}\n", key.name));
+                }
+            }
+        }
         shown
     }
 
     /// The same as JSON: `values` by key, each with `value`, `source` (`default`, `file`, `environment`, `flag`) and,
-    /// unless it is a default, `at`; and `tokens`.
+    /// unless it is a default, `at`; `tokens` and `services`.
     #[must_use]
     pub fn show_json(&self) -> serde_json::Value {
         let mut values = Map::new();
@@ -54,7 +64,8 @@ impl Loaded {
             values.insert(name.to_owned(), entry);
         }
         let tokens: Vec<_> = self.tokens().map(token_json).collect();
-        json!({ "values": values, "tokens": tokens })
+        let services: Vec<_> = self.services().map(service_json).collect();
+        json!({ "values": values, "tokens": tokens, "services": services })
     }
 
     fn lines(&self) -> impl Iterator<Item = (&'static str, Value, Source)> {
@@ -70,6 +81,13 @@ impl Loaded {
         })
     }
 
+    fn services(&self) -> impl Iterator<Item = ServiceDraft> {
+        self.config.services.iter().map(|entry| ServiceDraft {
+            pattern: Some(entry.pattern.clone()),
+            section: entry.section.clone(),
+        })
+    }
+
     fn tokens(&self) -> impl Iterator<Item = TokenEntry> {
         self.config.tokens.iter().map(|token| TokenEntry {
             name: Some(token.name.clone()),
@@ -78,6 +96,17 @@ impl Loaded {
             ..TokenEntry::default()
         })
     }
+}
+
+fn service_json(mut service: ServiceDraft) -> serde_json::Value {
+    let mut entry = Map::new();
+    for key in SERVICE_KEYS {
+        let value = key.field.show(&mut service);
+        if value != Value::Unset {
+            entry.insert(key.name.to_owned(), value.to_json());
+        }
+    }
+    entry.into()
 }
 
 fn token_json(mut token: TokenEntry) -> serde_json::Value {

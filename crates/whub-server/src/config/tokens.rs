@@ -11,7 +11,7 @@ use super::{
     field::Field,
     keys::TOKEN_KEYS,
     load::{Report, unknown},
-    toml_file::TokenTable,
+    toml_file::Table,
 };
 
 /// A file with a secret holds one line; more than this is not read.
@@ -28,11 +28,7 @@ pub(crate) struct TokenEntry {
 }
 
 /// Reads every token; what is wrong goes to `report`.
-pub(crate) fn read(
-    tables: &[TokenTable],
-    environment: &[(String, String)],
-    report: &mut Report,
-) -> Vec<Token> {
+pub(crate) fn read(tables: &[Table], environment: &[(String, String)], report: &mut Report) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     for table in tables {
         let problems = report.problems.len();
@@ -61,7 +57,7 @@ pub(crate) fn read(
     tokens
 }
 
-fn entry(table: &TokenTable, report: &mut Report) -> TokenEntry {
+fn entry(table: &Table, report: &mut Report) -> TokenEntry {
     let mut token = TokenEntry::default();
     for entry in &table.entries {
         let Some(key) = TOKEN_KEYS.iter().find(|key| key.name == entry.key) else {

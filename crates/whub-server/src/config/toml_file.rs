@@ -17,8 +17,8 @@ pub(crate) struct Entry {
     pub(crate) source: Source,
 }
 
-/// One `[[tokens]]` table.
-pub(crate) struct TokenTable {
+/// One table of a list: `[[tokens]]`, `[[services]]`.
+pub(crate) struct Table {
     pub(crate) source: Source,
     pub(crate) entries: Vec<Entry>,
 }
@@ -26,7 +26,8 @@ pub(crate) struct TokenTable {
 /// What a file says, in the order of its lines.
 pub(crate) struct Contents {
     pub(crate) entries: Vec<Entry>,
-    pub(crate) tokens: Vec<TokenTable>,
+    pub(crate) tokens: Vec<Table>,
+    pub(crate) services: Vec<Table>,
 }
 
 /// Parses `file`. The message of a syntax error never repeats the line, which may hold a secret.
@@ -36,11 +37,15 @@ pub(crate) fn parse(file: &ConfigFile) -> Result<Contents, Problem> {
         let source = lines.source(error.span().map_or(0, |span| span.start));
         Problem::at(&source, format!("this is not TOML: {}", error.message().trim_end()))
     })?;
-    let mut contents = Contents { entries: Vec::new(), tokens: Vec::new() };
+    let mut contents = Contents { entries: Vec::new(), tokens: Vec::new(), services: Vec::new() };
     for (name, value) in table.get_ref() {
         match (name.get_ref().as_ref(), value.get_ref()) {
-            ("tokens", DeValue::Array(tables)) if tables.iter().all(|item| item.get_ref().is_table()) => {
-                contents.tokens = tables.iter().map(|table| token(table, &lines)).collect();
+            (list @ ("tokens" | "services"), DeValue::Array(tables))
+                if tables.iter().all(|item| item.get_ref().is_table()) =>
+            {
+                let tables = tables.iter().map(|item| table_of(item, &lines)).collect();
+                let place = if list == "tokens" { &mut contents.tokens } else { &mut contents.services };
+                *place = tables;
             }
             _ => flatten("", name, value, &lines, &mut contents.entries),
         }
@@ -61,7 +66,7 @@ impl Source {
 type Name<'a> = Spanned<std::borrow::Cow<'a, str>>;
 type Item<'a> = Spanned<DeValue<'a>>;
 
-fn token(table: &Item<'_>, lines: &Lines<'_>) -> TokenTable {
+fn table_of(table: &Item<'_>, lines: &Lines<'_>) -> Table {
     let mut entries = Vec::new();
     if let DeValue::Table(keys) = table.get_ref() {
         for (name, value) in keys {
@@ -69,7 +74,7 @@ fn token(table: &Item<'_>, lines: &Lines<'_>) -> TokenTable {
         }
     }
     entries.sort_by_key(|entry| entry.source.line());
-    TokenTable { source: lines.source(table.span().start), entries }
+    Table { source: lines.source(table.span().start), entries }
 }
 
 /// Turns tables into keys with dots.

@@ -7,7 +7,10 @@ use std::{path::PathBuf, time::Duration};
 use whub_proto::names::Pattern;
 use whub_transport::{ListenAddress, Networks};
 
-use super::{Authentication, Compression, Cors, Grant, Headers, Middleware, RateSection, Token, keys};
+use super::{
+    Authentication, Compression, Cors, Grant, Headers, Middleware, RateSection, ServiceEntry, ServiceSection,
+    Token, keys,
+};
 
 /// Everything a node can be told, checked and in plain types.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +41,10 @@ pub struct Config {
     pub builtin: Builtin,
     /// What the inspector remembers.
     pub inspect: Inspect,
+    /// What holds for services that no table is for.
+    pub service_defaults: ServiceSection,
+    /// What holds for some services, by pattern.
+    pub services: Vec<ServiceEntry>,
     /// The chain of steps that every call goes through.
     pub middleware: Middleware,
     /// Paths that need a token.

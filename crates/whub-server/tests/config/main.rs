@@ -3,6 +3,7 @@
 mod errors;
 mod reference;
 mod said;
+mod services;
 mod show;
 mod sources;
 mod tokens;
