@@ -64,6 +64,12 @@ class Exposed(HubCase):
         self.assertEqual(answer.status, 200, body)
         return json.loads(body)
 
+    def exposers(self) -> int:
+        """How many the hub knows of."""
+        services = {service["pattern"]: service["providers"] for service in self.json("/v1/services")["services"]}
+        providers = services.get("/shop/*rest", 0)
+        return providers if isinstance(providers, int) else len(providers)
+
     def counted(self) -> dict:
         """What the application has counted, asked without the hub."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/counted", timeout=WAIT_S) as answer:
@@ -83,6 +89,9 @@ class Requests(Exposed):
         self.assertTrue(told["x-forwarded-for"].startswith("127.0.0.1"))
         for name in ("cookie", "authorization", "user-agent", "accept"):
             self.assertEqual(told[name], headers[name.title()], name)
+        # A token that is none of the hub's is the application's.
+        told = self.json("/shop/inspect/", headers={"Authorization": "Bearer of-the-app"})["headers"]
+        self.assertEqual(told["authorization"], "Bearer of-the-app")
 
     def test_what_the_caller_says_of_other_proxies_is_not_believed(self):
         told = self.json("/shop/inspect/", headers={"X-Forwarded-Prefix": "/evil"})["headers"]
@@ -226,6 +235,13 @@ class Hosts(Exposed):
         self.assertEqual(self.ask("/", headers={"Host": "other.localhost"}).status, 421)
 
 
+class Browser(Exposed):
+    OPTIONS = ("--host", "shop.localhost")
+
+    def test_chromium(self):
+        self.run_program("node", "--test", "expose.test.mjs", cwd=APPS.parent / "node", timeout_s=300)
+
+
 class Failures(Exposed):
     OPTIONS = ("--health", "/healthz", "--health-interval", "200ms")
 
@@ -244,6 +260,15 @@ class Failures(Exposed):
         self.until(lambda: self.status("/shop/me") == 404)
         tell("false")
         self.until(lambda: self.status("/shop/me") == 200)
+
+    def test_an_application_that_hangs_is_withdrawn(self):
+        self.app.send_signal(signal.SIGSTOP)
+        waiting = self.program("curl", "-sS", "-H", "X-Timeout-Ms: 600000", f"{self.http}/shop/me")
+        self.until(lambda: self.exposers() == 0)
+        self.app.send_signal(signal.SIGCONT)
+        # Withdrawn, but what was begun is finished.
+        self.assertEqual(json.loads(waiting.communicate(timeout=WAIT_S)[0]), {"session": None, "theme": None})
+        self.until(lambda: self.status("/shop/healthz") == 200)
 
     def test_an_application_that_dies_in_an_answer_breaks_it_off(self):
         answer = self.ask("/shop/download/256")
@@ -264,15 +289,11 @@ class Failures(Exposed):
 
     def test_two_exposers_and_one_leaves(self):
         second = self.expose()
-        self.until(lambda: any(service["pattern"] == "/shop/*rest" and _count(service["providers"]) == 2 for service in self.json("/v1/services")["services"]))
+        self.until(lambda: self.exposers() == 2)
         second.send_signal(signal.SIGTERM)
         for _ in range(50):
             self.assertEqual(self.status("/shop/me"), 200)
         self.assertEqual(second.wait(WAIT_S), 0)
-
-
-def _count(providers) -> int:
-    return providers if isinstance(providers, int) else len(providers)
 
 
 if __name__ == "__main__":
