@@ -1,6 +1,10 @@
 //! The cells of the table: what is done, on which servers, and which figure is to be reached.
 
-use Contestant::{Haproxy, Mosquitto, Nats, NatsFree, Nginx, Raw, RawRelay, Whub, WhubFree};
+use Contestant::{
+    Direct, Haproxy, Mosquitto, Nats, NatsFree, Nginx, Raw, RawRelay, Whub, WhubExpose, WhubFree,
+};
+
+use crate::load::stream::Way;
 
 /// What a cell does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +19,12 @@ pub(crate) enum Shape {
     Fanout { subscribers: usize, burst: u64 },
     /// Calls, one under way per caller, one provider.
     Call { callers: usize },
+    /// Calls from many callers to many providers, until each of them has had its share.
+    Fair { callers: usize, providers: usize },
     /// HTTP requests, one under way per connection.
     Http { conns: usize },
+    /// One long body over HTTP.
+    Stream(Way),
     /// Memory of waiting halves of pairs.
     IdlePairs,
     /// Memory of JSON sessions with one subscription each.
@@ -36,6 +44,10 @@ pub(crate) enum Contestant {
     Whub,
     /// The hub, on all cores.
     WhubFree,
+    /// The hub and `whub expose`, which brings it an application.
+    WhubExpose,
+    /// Nothing between the two ends.
+    Direct,
     /// nats-server.
     Nats,
     /// nats-server, on all cores.
@@ -58,6 +70,8 @@ impl Contestant {
             Self::RawRelay => "raw-relay",
             Self::Whub => "whub",
             Self::WhubFree => "whub-free",
+            Self::WhubExpose => "whub-expose",
+            Self::Direct => "direct",
             Self::Nats => "nats",
             Self::NatsFree => "nats-free",
             Self::Mosquitto => "mosquitto",
@@ -180,13 +194,25 @@ fn brokers() -> Vec<Cell> {
         fan("fanout-16", "echo-64x16", 16, &[Whub, Nats, WhubFree, NatsFree]),
         call("call-1", "echo-1x1", 1),
         call("call-64", "echo-64x1", 64),
+        cell("fair", Shape::Fair { callers: 1_000, providers: 100 }, None, &[Whub])
+            .with(absolute("spread", 1.2))
+            .with(Target { at_least: true, ..absolute("least", 2_000.0) }),
     ]
 }
 
 fn doors() -> Vec<Cell> {
+    let stream = |name, way| {
+        cell(name, Shape::Stream(way), None, &[Direct, Whub])
+            .with(at_least("per_s", name, Direct, 0.6))
+            .with(absolute("grown_kib", 8.0 * 1024.0))
+    };
     vec![
         cell("http-64", Shape::Http { conns: 64 }, Some("echo-64x1"), &[Whub, Nginx, Haproxy])
             .with(at_least("per_cpu_s", "http-64", Nginx, 0.8)),
+        // The same application behind each: what the hub and the exposer use together is counted.
+        cell("expose-64", Shape::Http { conns: 64 }, Some("echo-64x1"), &[WhubExpose, Nginx, Haproxy]),
+        stream("stream-down", Way::Down),
+        stream("stream-up", Way::Up),
         cell("idle-pair", Shape::IdlePairs, None, &[Whub]).with(absolute("rss_kib", 6.0)),
         cell("idle-json", Shape::IdleJson, None, &[Whub]).with(absolute("rss_kib", 6.0)),
         cell("storm", Shape::Storm, None, &[Whub, Nginx]).with(at_least("per_cpu_s", "storm", Nginx, 0.5)),

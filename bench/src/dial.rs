@@ -71,6 +71,13 @@ impl Line {
         self.read_head().map(drop)
     }
 
+    /// Whether a page is answered with status 200.
+    pub(crate) fn finds(mut self, path: &str) -> Result<bool, Fault> {
+        self.write(format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").as_bytes())?;
+        let head = self.read_head()?;
+        Ok(self.early[..head].starts_with(b"HTTP/1.1 200"))
+    }
+
     /// Asks for a page of JSON.
     pub(crate) fn json(mut self, path: &str) -> Result<serde_json::Value, Fault> {
         self.write(format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").as_bytes())?;

@@ -64,6 +64,8 @@ impl Fleet {
             Contestant::Whub | Contestant::WhubFree => {
                 Server::whub(contestant.name(), &self.layout.whub, self.core(contestant))
             }
+            Contestant::WhubExpose => Server::exposing(&self.layout.whub, self.stub()?, core),
+            Contestant::Direct => Ok(Server::nobody("direct")),
             Contestant::Nats | Contestant::NatsFree => server::nats(contestant.name(), self.core(contestant)),
             Contestant::Mosquitto => server::mosquitto(core),
             Contestant::Nginx => {

@@ -6,6 +6,7 @@ pub(crate) mod http;
 pub(crate) mod idle;
 pub(crate) mod lanes;
 pub(crate) mod storm;
+pub(crate) mod stream;
 
 use crate::fault::Fault;
 

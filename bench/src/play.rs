@@ -11,10 +11,11 @@ use crate::load::call::Calls;
 use crate::load::fanout::Fanout;
 use crate::load::http::Requests;
 use crate::load::lanes::{Framing, Lanes};
+use crate::load::stream::{Source, Way};
 use crate::load::{idle, storm};
 use crate::net::{Load, Net};
 use crate::proc;
-use crate::run::{Sample, measure};
+use crate::run::{Sample, measure, measure_until};
 use crate::server::Server;
 use crate::wire::whub::{Provider, Whub, WhubCalls};
 use crate::wire::{mqtt, nats, whub};
@@ -59,6 +60,8 @@ pub(crate) fn play(
         }
         Shape::Fanout { subscribers, burst } => fanout(contestant, server, subscribers, burst, span),
         Shape::Call { callers } => call(contestant, server, callers, span),
+        Shape::Fair { callers, providers } => fair(server, callers, providers),
+        Shape::Stream(way) => stream(contestant, server, way, span),
         Shape::Http { conns } => {
             let behind = *contestant == Contestant::Whub;
             let provider = behind.then(Provider::new).transpose()?;
@@ -92,6 +95,8 @@ fn framing(contestant: &Contestant) -> Framing {
         Contestant::Raw | Contestant::RawRelay => Framing::Raw,
         Contestant::Whub
         | Contestant::WhubFree
+        | Contestant::WhubExpose
+        | Contestant::Direct
         | Contestant::Nats
         | Contestant::NatsFree
         | Contestant::Mosquitto
@@ -168,6 +173,8 @@ fn fanout(
         }
         Contestant::Raw
         | Contestant::RawRelay
+        | Contestant::WhubExpose
+        | Contestant::Direct
         | Contestant::Nginx
         | Contestant::Haproxy
         | Contestant::Peer(_) => Err(Fault::protocol("no broker")),
@@ -178,23 +185,92 @@ fn call(contestant: &Contestant, server: &Server, callers: usize, span: Duration
     let addr = server.addr;
     match contestant {
         Contestant::Nats | Contestant::NatsFree => {
-            let mut load = Calls::new(nats::NatsCalls::new(callers, SMALL), SMALL, callers);
+            let mut load = Calls::new(nats::NatsCalls::new(callers, SMALL), SMALL, callers, 1);
             let lines = (0..callers).map(|nth| nats::caller(addr, nth));
             drive(lines.chain([nats::provider(addr)]), &mut load, server, span)
         }
         Contestant::Whub | Contestant::WhubFree => {
-            let mut load = Calls::new(WhubCalls::new(SMALL)?, SMALL, callers);
+            let mut load = Calls::new(WhubCalls::new(SMALL)?, SMALL, callers, 1);
             let lines = (0..callers).map(|_| whub::client(addr));
             drive(lines.chain([whub::provider(addr)]), &mut load, server, span)
         }
         Contestant::Raw
         | Contestant::RawRelay
+        | Contestant::WhubExpose
+        | Contestant::Direct
         | Contestant::Mosquitto
         | Contestant::Nginx
         | Contestant::Haproxy
         | Contestant::Peer(_) => Err(Fault::protocol("no calls")),
     }
 }
+
+/// Calls until every provider has had its share, however long that takes.
+fn fair(server: &Server, callers: usize, providers: usize) -> Result<Sample, Fault> {
+    let mut net = Net::new()?;
+    let lines = (0..callers).map(|_| whub::client(server.addr));
+    for line in lines.chain((0..providers).map(|_| whub::provider(server.addr))) {
+        let (stream, early) = line?.into_parts();
+        net.add(stream, early)?;
+    }
+    let mut load = Calls::new(WhubCalls::new(SMALL)?, SMALL, callers, providers);
+    let enough = |load: &mut Calls<WhubCalls>| load.extremes().0 >= SHARE;
+    let mut sample = measure_until(&mut net, &mut load, || server.pids(), (SETTLED, FAIR_SPAN), enough)?;
+    let (least, most) = load.extremes();
+    sample.insert("least", least as f64);
+    sample.insert("spread", most as f64 / least as f64);
+    Ok(sample)
+}
+
+/// Calls that every provider is to have at least.
+const SHARE: u64 = 2_000;
+/// Time until all callers are at it.
+const SETTLED: Duration = Duration::from_millis(200);
+/// Longest time until everybody has had that.
+const FAIR_SPAN: Duration = Duration::from_secs(120);
+
+/// A long body, after a short one that lets the server grow to its size. What is counted are MiB.
+fn stream(contestant: &Contestant, server: &Server, way: Way, span: Duration) -> Result<Sample, Fault> {
+    let source = |bytes| {
+        if *contestant == Contestant::Direct {
+            Source::direct(way, bytes)
+        } else {
+            Source::behind(server.addr, way, bytes)
+        }
+    };
+    source(STREAM_BYTES / 32)?.transfer(way, STREAM_BYTES / 32)?;
+    // The figures of a quick run do not count.
+    let bytes = if span < Duration::from_millis(500) { STREAM_BYTES / 16 } else { STREAM_BYTES };
+    let pids = server.pids()?;
+    let (before, cpu) = (proc::memory(&pids)?.rss_kib, proc::run_time(&pids)?);
+    let own = [std::process::id()];
+    let own_cpu = proc::run_time(&own)?;
+    let source = source(bytes)?;
+    let began = Instant::now();
+    let transfer = std::thread::spawn(move || source.transfer(way, bytes));
+    let (mut most, mut own_until) = (before, own_cpu);
+    while !transfer.is_finished() {
+        most = most.max(proc::memory(&pids)?.rss_kib);
+        // Read while the threads are there: what has ended is not counted any more.
+        own_until = own_until.max(proc::run_time(&own)?);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    transfer.join().map_err(|_| Fault::Nothing)??;
+    let (seconds, mib) = (began.elapsed().as_secs_f64(), (bytes >> 20) as f64);
+    let own_cpu = own_until.saturating_sub(own_cpu);
+    let mut sample =
+        Sample::from([("per_s", mib / seconds), ("generator_load", own_cpu.as_secs_f64() / seconds)]);
+    if !pids.is_empty() {
+        let cpu = proc::run_time(&pids)?.saturating_sub(cpu);
+        sample.insert("cpu_us", cpu.as_secs_f64() * 1e6 / mib);
+        sample.insert("server_load", cpu.as_secs_f64() / seconds);
+        sample.insert("grown_kib", most.saturating_sub(before) as f64);
+    }
+    Ok(sample)
+}
+
+/// What a stream carries.
+const STREAM_BYTES: u64 = 1 << 30;
 
 /// Opens many connections at once, for servers that are slow to answer each step.
 fn together(count: usize, open: impl Fn() -> Result<Line, Fault> + Sync) -> Vec<Result<Line, Fault>> {

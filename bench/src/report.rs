@@ -65,6 +65,10 @@ fn verdict(cell: &Cell, target: &Target, results: &Results) -> String {
         "p50_us" => "p50",
         "per_cpu_s" => "per CPU s",
         "rss_kib" => "KiB",
+        "per_s" => "per s",
+        "spread" => "calls per provider, most ÷ least",
+        "least" => "calls per provider",
+        "grown_kib" => "KiB grown",
         other => other,
     };
     let sign = if target.at_least { '≥' } else { '≤' };

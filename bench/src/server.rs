@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::dial::Line;
 use crate::fault::Fault;
 use crate::proc;
 
 pub(crate) use peers::{haproxy, mosquitto, nats, nginx};
 
+/// Name of the application behind `whub expose`, the first segment of its paths.
+const EXPOSED: &str = "bench";
 /// Longest wait until a server listens.
 const READY: Duration = Duration::from_secs(10);
 /// Longest wait until a server has ended after SIGTERM.
@@ -36,6 +39,8 @@ pub(crate) struct Server {
     folder: Option<PathBuf>,
     /// What a proxy stands in front of; ends after it.
     behind: Option<Box<Self>>,
+    /// What works for it and is counted with it.
+    helper: Option<Box<Self>>,
 }
 
 impl Server {
@@ -47,7 +52,16 @@ impl Server {
         let addr: SocketAddr = host.parse().map_err(|_| wrong())?;
         let pid = proc::listener(addr.port());
         let echo_path = format!("/{path}");
-        Ok(Self { name: name.to_owned(), addr, echo_path, pid, child: None, folder: None, behind: None })
+        Ok(Self {
+            name: name.to_owned(),
+            addr,
+            echo_path,
+            pid,
+            child: None,
+            folder: None,
+            behind: None,
+            helper: None,
+        })
     }
 
     /// One of the generator's own reference servers.
@@ -67,6 +81,41 @@ impl Server {
         Ok(server)
     }
 
+    /// The hub with an exposer that brings it the application `stub`.
+    pub(crate) fn exposing(binary: &str, stub: Self, core: Option<usize>) -> Result<Self, Fault> {
+        let mut hub = Self::whub("whub-expose", binary, core)?;
+        let mut command = pinned(core, binary);
+        let app = format!("http://{}", stub.addr);
+        command.args(["expose", EXPOSED, &app, "--server", &format!("tcp://{}", hub.addr)]);
+        let exposer = Self::spawn("exposer", command, hub.addr, None)?;
+        let path = format!("/{EXPOSED}/ready");
+        let deadline = Instant::now() + READY;
+        while !Line::tcp(hub.addr)?.finds(&path)? {
+            if Instant::now() > deadline {
+                return Err(Fault::Timeout("whub expose offers nothing".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        hub.helper = Some(Box::new(exposer));
+        hub.behind = Some(Box::new(stub));
+        Ok(hub)
+    }
+
+    /// No server at all.
+    pub(crate) fn nobody(name: &str) -> Self {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            name: name.to_owned(),
+            addr,
+            echo_path: String::new(),
+            pid: None,
+            child: None,
+            folder: None,
+            behind: None,
+            helper: None,
+        }
+    }
+
     /// The hub for the soak, with one more setting.
     pub(crate) fn soaked(binary: &str, setting: &str) -> Result<Self, Fault> {
         let mut command = pinned(None, binary);
@@ -76,7 +125,11 @@ impl Server {
 
     /// Its process and all below it now; workers may come after the first connection is accepted.
     pub(crate) fn pids(&self) -> Result<Vec<u32>, Fault> {
-        self.pid.map_or(Ok(Vec::new()), proc::tree)
+        let mut pids = self.pid.map_or(Ok(Vec::new()), proc::tree)?;
+        if let Some(helper) = &self.helper {
+            pids.extend(helper.pids()?);
+        }
+        Ok(pids)
     }
 
     /// Starts a server that prints `listening on SCHEME://HOST:PORT` on its standard output.
@@ -112,7 +165,7 @@ impl Server {
             .map_err(Fault::io(format!("start {name}")))?;
         let echo_path = "/".to_owned();
         let (name, pid) = (name.to_owned(), Some(child.id()));
-        Ok(Self { name, addr, echo_path, pid, child: Some(child), folder, behind: None })
+        Ok(Self { name, addr, echo_path, pid, child: Some(child), folder, behind: None, helper: None })
     }
 
     /// Waits until the address answers.

@@ -1,4 +1,4 @@
-//! Callers with one call in flight each, and the provider that answers them, all in the generator.
+//! Callers with one call in flight each, and the providers that answer them, all in the generator.
 
 use super::expect;
 use crate::fault::Fault;
@@ -7,20 +7,28 @@ use crate::meter::Meter;
 use crate::net::{Load, Outbox};
 use crate::wire::{Arrival, CallWire};
 
-/// The traffic of a call cell: connections 0 to n-1 call, connection n provides.
+/// The traffic of a call cell: connections 0 to n-1 call, those from n on provide.
 #[derive(Debug)]
 pub(crate) struct Calls<W> {
     wire: W,
     message_len: usize,
     /// Calls that each caller has begun.
     begun: Vec<u64>,
+    /// Calls that each provider has answered.
+    served: Vec<u64>,
     meter: Meter,
 }
 
 impl<W: CallWire> Calls<W> {
     /// Request and response carry `message_len` bytes each.
-    pub(crate) fn new(wire: W, message_len: usize, callers: usize) -> Self {
-        Self { wire, message_len, begun: vec![0; callers], meter: Meter::new() }
+    pub(crate) fn new(wire: W, message_len: usize, callers: usize, providers: usize) -> Self {
+        Self { wire, message_len, begun: vec![0; callers], served: vec![0; providers], meter: Meter::new() }
+    }
+
+    /// Fewest and most calls that a provider had.
+    pub(crate) fn extremes(&self) -> (u64, u64) {
+        let (least, most) = (self.served.iter().min(), self.served.iter().max());
+        (least.copied().unwrap_or(0), most.copied().unwrap_or(0))
     }
 
     fn call(&mut self, caller: usize, now_ns: u64, out: &mut Outbox) {
@@ -39,8 +47,9 @@ impl<W: CallWire> Calls<W> {
     ) -> Result<(), Fault> {
         let provider = self.begun.len();
         match arrival {
-            Arrival::Request { reply, stamp } if conn == provider => {
-                self.wire.response(out.queue(provider), *reply, *stamp);
+            Arrival::Request { reply, stamp } if conn >= provider => {
+                self.served[conn - provider] += 1;
+                self.wire.response(out.queue(conn), *reply, *stamp);
                 Ok(())
             }
             Arrival::Response { stamp } if conn < provider => {

@@ -112,7 +112,8 @@ fn template(body: &Body<'_>, flags: Flags, message_len: usize) -> Result<Templat
     Ok(Template::websocket(&frame, stamp_at).with_id_at(ID_AT))
 }
 
-fn frame(body: &Body<'_>, flags: Flags, id: u64, payload: &[u8]) -> Result<Vec<u8>, Fault> {
+/// A frame of ours.
+pub(crate) fn frame(body: &Body<'_>, flags: Flags, id: u64, payload: &[u8]) -> Result<Vec<u8>, Fault> {
     let mut frame = Vec::new();
     let head = Head::new(body.kind(), id).with(flags);
     let written = Writer::new().frame(&mut frame, head, None, body, payload);
