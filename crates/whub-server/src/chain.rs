@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use whub_core::Hub;
 use whub_core::middleware::{
-    Authentication, BlockList, Blocking, Chain, HeaderRules, HeaderStep, Middleware, Network, PerService,
-    RateLimit, RateLimits, Rates, RequestId, SizeLimit, Sizes, Throttle,
+    Authentication, BlockList, Blocking, Chain, HeaderName, HeaderRules, HeaderStep, Middleware, Network,
+    PerService, RateLimit, RateLimits, Rates, RequestId, SizeLimit, Sizes, Throttle,
 };
 use whub_proto::names::Pattern;
 use whub_transport::Networks;
 
 use crate::access_log::AccessLog;
-use crate::config::Config;
+use crate::config::{Config, RequestHeaders, ResponseHeaders, ServiceRules};
 use crate::connection::now;
 
 /// Steps that every hub knows, in the order that suits most.
@@ -131,10 +131,15 @@ impl State {
         let rates = &config.rate;
         let limits = RateLimits {
             global: Rates { client: rates.client, address: rates.address, service: rates.service },
-            services: PerService::default(),
+            services: per_service(config, |rules| Rates {
+                client: rules.rate_client,
+                address: rules.rate_address,
+                service: rules.rate,
+            }),
             exempt: networks(&rates.exempt),
         };
-        let is_needed = limits.global != Rates::default() || limits.services.iter().next().is_some();
+        let is_set = |rates: &Rates| *rates != Rates::default();
+        let is_needed = is_set(&limits.global) || limits.services.iter().any(is_set);
         let step = is_needed.then(|| Arc::new(RateLimit::new(&limits, self.rate_limit.as_deref())));
         self.rate_limit.clone_from(&step);
         step.map(|step| step as Arc<dyn Middleware>)
@@ -147,8 +152,12 @@ fn size_limit(config: &Config) -> Option<Arc<dyn Middleware>> {
         request: bytes(config.middleware.request_bytes),
         response: bytes(config.middleware.response_bytes),
     };
-    let services = PerService::default();
-    let is_needed = global != Sizes::default() || services.iter().next().is_some();
+    let services = per_service(config, |rules| Sizes {
+        request: bytes(rules.request_bytes),
+        response: bytes(rules.response_bytes),
+    });
+    let is_set = |sizes: &Sizes| *sizes != Sizes::default();
+    let is_needed = is_set(&global) || services.iter().any(is_set);
     is_needed.then(|| Arc::new(SizeLimit { global, services }) as Arc<dyn Middleware>)
 }
 
@@ -158,15 +167,24 @@ fn authentication(config: &Config) -> Option<Arc<dyn Middleware>> {
 }
 
 fn headers(config: &Config) -> HeaderStep {
-    let (request, response) = (&config.headers.request, &config.headers.response);
-    let global = HeaderRules {
-        request_block: request.block.iter().cloned().collect(),
-        request_allow: request.allow.iter().cloned().collect(),
-        request_pass: request.pass.iter().cloned().collect(),
-        response_block: response.block.iter().cloned().collect(),
-        response_keep: response.keep.iter().cloned().collect(),
-    };
-    HeaderStep::new(global, PerService::default())
+    let global = rules(&config.headers.request, &config.headers.response);
+    HeaderStep::new(global, per_service(config, |own| rules(&own.request, &own.response)))
+}
+
+fn rules(request: &RequestHeaders, response: &ResponseHeaders) -> HeaderRules {
+    let names = |list: &[HeaderName]| list.iter().cloned().collect();
+    HeaderRules {
+        request_block: names(&request.block),
+        request_allow: names(&request.allow),
+        request_pass: names(&request.pass),
+        response_block: names(&response.block),
+        response_keep: names(&response.keep),
+    }
+}
+
+fn per_service<T>(config: &Config, read: impl Fn(&ServiceRules) -> T) -> PerService<T> {
+    let entries = config.services.iter().map(|entry| (entry.pattern.clone(), read(&entry.rules)));
+    PerService::new(entries.collect())
 }
 
 fn networks(networks: &Networks) -> Vec<Network> {

@@ -36,6 +36,7 @@ pub use secret::Secret;
 pub use services::{ServiceAccess, ServiceEntry, ServiceSection};
 pub use steps::{
     Authentication, Compression, Cors, Headers, Middleware, RateSection, RequestHeaders, ResponseHeaders,
+    ServiceRules,
 };
 pub use types::{
     Audience, Auth, Builtin, Channels, Config, Data, Debugging, Http, Inspect, Limits, Log, LogFormat, Node,

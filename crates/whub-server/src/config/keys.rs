@@ -550,7 +550,62 @@ pub(crate) static SERVICE_KEYS: &[Key<ServiceDraft>] = &[
     unset("call_timeout", Field::TimeOrUnset(|s| &mut s.section.call_timeout, 1..=DAY), CALL_TIMEOUT),
     unset("access", Field::ServiceAccess(|s| &mut s.section.access), ACCESS),
     unset("clients", Field::Words(|s| &mut s.section.clients), CLIENTS),
+    unset(
+        "rate",
+        Field::RateOrNone(|s| &mut s.rules.rate),
+        "Calls of each service, whoever calls; `rate.service` holds besides.",
+    ),
+    unset(
+        "rate_client",
+        Field::RateOrNone(|s| &mut s.rules.rate_client),
+        "Calls of each client; `rate.client` holds besides.",
+    ),
+    unset(
+        "rate_address",
+        Field::RateOrNone(|s| &mut s.rules.rate_address),
+        "Calls of each address; `rate.address` holds besides.",
+    ),
+    unset(
+        "request_bytes",
+        Field::BytesOrNone(|s| &mut s.rules.request_bytes),
+        "Size of a request's body, instead of `middleware.request_bytes`.",
+    ),
+    unset(
+        "response_bytes",
+        Field::BytesOrNone(|s| &mut s.rules.response_bytes),
+        "Size of a response's body, instead of `middleware.response_bytes`.",
+    ),
+    unset(
+        "request_block",
+        Field::HeaderRules(|s| &mut s.rules.request.block),
+        "Request headers that never reach a provider, beside `headers.request.block`.",
+    ),
+    unset(
+        "request_allow",
+        Field::HeaderRules(|s| &mut s.rules.request.allow),
+        "If not empty, only these request headers reach providers, instead of `headers.request.allow`.",
+    ),
+    unset(
+        "request_pass",
+        Field::HeaderRules(|s| &mut s.rules.request.pass),
+        "Request headers that reach providers although they are kept back, beside `headers.request.pass`.",
+    ),
+    unset(
+        "response_block",
+        Field::HeaderRules(|s| &mut s.rules.response.block),
+        "Response headers that never reach a caller, beside `headers.response.block`.",
+    ),
+    unset(
+        "response_keep",
+        Field::HeaderRules(|s| &mut s.rules.response.keep),
+        "If not empty, only these response headers reach callers, instead of `headers.response.keep`.",
+    ),
 ];
+
+/// Whether a key of `[[services]]` begins with what `service_defaults` says.
+pub(crate) fn is_service_default(name: &str) -> bool {
+    KEYS.iter().any(|key| key.name.strip_prefix("service_defaults.") == Some(name))
+}
 
 /// The keys of one `[[tokens]]` table.
 pub(crate) static TOKEN_KEYS: &[Key<TokenEntry>] = &[

@@ -2,7 +2,7 @@
 
 use super::{
     Config,
-    keys::{KEYS, Key, SERVICE_KEYS, TOKEN_KEYS},
+    keys::{KEYS, Key, SERVICE_KEYS, TOKEN_KEYS, is_service_default},
     layers::variable_of_key,
     tokens::TokenEntry,
 };
@@ -38,7 +38,11 @@ pub fn reference() -> String {
     );
     page.push_str("| key | type | default | what it does |\n|---|---|---|---|\n");
     for key in SERVICE_KEYS {
-        let default = if key.name == "pattern" { "required" } else { "`service_defaults`" };
+        let default = match key.name {
+            "pattern" => "required",
+            name if is_service_default(name) => "`service_defaults`",
+            _ => "unset",
+        };
         let bounds = key.field.bounds().map_or_else(String::new, |bounds| format!(", {bounds}"));
         let kind = key.field.kind();
         page.push_str(&format!("| `{}` | {kind}{bounds} | {default} | {} |\n", key.name, key.doc));

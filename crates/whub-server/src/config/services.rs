@@ -10,7 +10,7 @@ use whub_core::{AccessRule, Choose, ServicePolicies, ServiceSettings};
 use whub_proto::names::Pattern;
 
 use super::{
-    Config, Problem, Source,
+    Config, Problem, ServiceRules, Source,
     keys::SERVICE_KEYS,
     load::{Report, unknown},
     toml_file::Table,
@@ -53,6 +53,8 @@ pub struct ServiceEntry {
     pub pattern: Pattern,
     /// What it says.
     pub section: ServiceSection,
+    /// Limits and rules for headers.
+    pub rules: ServiceRules,
 }
 
 /// A table as it is written, before its pattern is known to be there.
@@ -60,6 +62,7 @@ pub struct ServiceEntry {
 pub(crate) struct ServiceDraft {
     pub(crate) pattern: Option<Pattern>,
     pub(crate) section: ServiceSection,
+    pub(crate) rules: ServiceRules,
 }
 
 /// Reads every table; what is wrong goes to `report`.
@@ -67,7 +70,8 @@ pub(crate) fn read(tables: &[Table], defaults: &ServiceSection, report: &mut Rep
     let mut services: Vec<ServiceEntry> = Vec::new();
     for table in tables {
         let problems = report.problems.len();
-        let mut draft = ServiceDraft { pattern: None, section: defaults.clone() };
+        let mut draft =
+            ServiceDraft { pattern: None, section: defaults.clone(), rules: ServiceRules::default() };
         for entry in &table.entries {
             let Some(key) = SERVICE_KEYS.iter().find(|key| key.name == entry.key) else {
                 report.problems.push(unknown(&entry.source, &entry.key, SERVICE_KEYS, "key of a service"));
@@ -93,7 +97,7 @@ fn finish(
     known: &[ServiceEntry],
     report: &mut Report,
 ) -> Option<ServiceEntry> {
-    let ServiceDraft { pattern, section } = draft;
+    let ServiceDraft { pattern, section, rules } = draft;
     let Some(pattern) = pattern else {
         report
             .problem(source, "this service has no pattern; write one, such as pattern = \"/billing/*rest\"");
@@ -105,7 +109,7 @@ fn finish(
     if let Some(flaw) = section.flaw() {
         report.problem(source, format!("service {pattern}: {flaw}"));
     }
-    Some(ServiceEntry { pattern, section })
+    Some(ServiceEntry { pattern, section, rules })
 }
 
 impl ServiceSection {

@@ -3,8 +3,8 @@
 use serde_json::{Map, json};
 
 use super::{
-    Config, Loaded, Source,
-    keys::{KEYS, SERVICE_KEYS, TOKEN_KEYS},
+    Config, Loaded, ServiceRules, Source,
+    keys::{KEYS, Key, SERVICE_KEYS, TOKEN_KEYS, is_service_default},
     services::ServiceDraft,
     tokens::TokenEntry,
     value::Value,
@@ -43,7 +43,7 @@ impl Loaded {
             shown.push_str("\n[[services]]\n");
             for key in SERVICE_KEYS {
                 let value = key.field.show(&mut service);
-                if value != Value::Unset {
+                if value != Value::Unset && !is_left_out(key, &service) {
                     shown.push_str(&format!("{} = {value}\n", key.name));
                 }
             }
@@ -69,7 +69,7 @@ impl Loaded {
     }
 
     fn lines(&self) -> impl Iterator<Item = (&'static str, Value, Source)> {
-        let shown = move |key: &'static super::keys::Key<Config>| {
+        let shown = move |key: &'static Key<Config>| {
             // A copy each, because leading to a list of `auth.anonymous` would make it.
             let value = key.field.show(&mut self.config.clone());
             (key.name, value, self.source(key.name))
@@ -85,6 +85,7 @@ impl Loaded {
         self.config.services.iter().map(|entry| ServiceDraft {
             pattern: Some(entry.pattern.clone()),
             section: entry.section.clone(),
+            rules: entry.rules.clone(),
         })
     }
 
@@ -98,11 +99,19 @@ impl Loaded {
     }
 }
 
+/// Whether a table said nothing of a key that has no default among `service_defaults`.
+fn is_left_out(key: &Key<ServiceDraft>, service: &ServiceDraft) -> bool {
+    let mut silent = ServiceDraft { rules: ServiceRules::default(), ..service.clone() };
+    !is_service_default(key.name)
+        && key.name != "pattern"
+        && key.field.show(&mut service.clone()) == key.field.show(&mut silent)
+}
+
 fn service_json(mut service: ServiceDraft) -> serde_json::Value {
     let mut entry = Map::new();
     for key in SERVICE_KEYS {
         let value = key.field.show(&mut service);
-        if value != Value::Unset {
+        if value != Value::Unset && !is_left_out(key, &service) {
             entry.insert(key.name.to_owned(), value.to_json());
         }
     }

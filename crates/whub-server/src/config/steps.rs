@@ -72,6 +72,25 @@ pub struct RateSection {
     pub exempt: Networks,
 }
 
+/// What one `[[services]]` table says of the calls of its services, beside how their providers are chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceRules {
+    /// Calls of each service, whoever calls.
+    pub rate: Option<Rate>,
+    /// Calls of each client.
+    pub rate_client: Option<Rate>,
+    /// Calls of each address.
+    pub rate_address: Option<Rate>,
+    /// Bytes of a request's body, instead of `middleware.request_bytes`.
+    pub request_bytes: Option<usize>,
+    /// Bytes of a response's body, instead of `middleware.response_bytes`.
+    pub response_bytes: Option<usize>,
+    /// Headers of requests.
+    pub request: RequestHeaders,
+    /// Headers of answers.
+    pub response: ResponseHeaders,
+}
+
 /// Section `cors`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors {

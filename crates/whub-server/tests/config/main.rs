@@ -6,4 +6,5 @@ mod said;
 mod services;
 mod show;
 mod sources;
+mod steps;
 mod tokens;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use whub_core::Grants;
 use whub_core::middleware::Rate;
-use whub_proto::{Body, Flags, Headers, Response};
-use whub_server::config::{Config, Secret, Token};
+use whub_proto::{Body, Flags, Headers, Register, Response, Strings};
+use whub_server::config::{Config, RequestHeaders, Secret, ServiceEntry, ServiceRules, Token};
 use whub_transport::Networks;
 
 use crate::browser::{Answer, Browser};
@@ -164,4 +164,47 @@ async fn bodies_are_bounded_in_both_directions() {
     };
     let (answer, ()) = tokio::join!(browser.ask("POST /a", b"1234"), providing);
     assert_eq!((answer.status, answer.json()["slug"].as_str()), (502, Some("call.response_too_large")));
+}
+
+#[tokio::test]
+async fn a_service_has_rules_of_its_own() {
+    let (node, mut provider) = providing("/a", |config| {
+        let rules = ServiceRules {
+            rate: Some(Rate { count: 1, period: Duration::from_secs(3600), burst: 2 }),
+            request_bytes: Some(4),
+            request: RequestHeaders { pass: vec!["cookie".parse().unwrap()], ..RequestHeaders::default() },
+            ..ServiceRules::default()
+        };
+        let pattern = whub_proto::names::Pattern::parse("/a/*rest").unwrap();
+        config.services = vec![ServiceEntry { pattern, section: config.service_defaults.clone(), rules }];
+        config.middleware.request_bytes = Some(1);
+        config.headers.request.pass = vec!["user-agent".parse().unwrap()];
+    })
+    .await;
+    let fields = "Cookie: c=1\nUser-Agent: me\nX-To: c-2";
+    let (headers, _) = seen(&node, &mut provider, fields).await;
+    assert_eq!(headers, ["cookie: c=1", "user-agent: me"]);
+    let post = |body: &'static [u8]| {
+        let node = &node;
+        async move { Browser::visit(node).await.ask("POST /a", body).await.status }
+    };
+    assert_eq!(post(b"12345").await, 413);
+    // The one that was too long has had its token.
+    assert_eq!(post(b"1234").await, 429);
+}
+
+#[tokio::test]
+async fn a_service_may_ask_for_what_is_kept_back() {
+    let node = Node::with(open_with_token).await;
+    let mut provider = node.client().await;
+    let wanted = ["*"];
+    let register = Register { path: "/a", pass_headers: Strings::new(&wanted), ..Register::default() };
+    provider.say(1, &Body::Register(register)).await;
+    provider.hear().await;
+    let fields = "Cookie: c=1\nAuthorization: Bearer app\nConnection: X-Hop\nX-Hop: 1\nTE: trailers";
+    let (headers, user) = seen(&node, &mut provider, fields).await;
+    assert_eq!(headers, ["host: localhost", "cookie: c=1", "authorization: Bearer app"]);
+    assert_eq!(user, "");
+    let (headers, user) = seen(&node, &mut provider, "Authorization: Bearer hub-secret").await;
+    assert_eq!((headers, user.as_str()), (vec!["host: localhost".to_owned()], "ada"));
 }
