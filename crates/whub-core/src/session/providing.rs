@@ -284,7 +284,12 @@ impl ClientSession {
             self.handle_late(frame.head.id);
             return;
         };
-        // As in `pass_on`.
+        if debt.stage == Stage::Asked {
+            let after = self.clock.saturating_duration_since(debt.call.since);
+            for_both(&debt.call, |stats| stats.latency.record(after));
+        }
+        count_error(&debt.call, failure.code);
+        // As in `pass_on`; what is counted of the provider is counted by now.
         drop(debt.call.seat.take());
         let call = &debt.call;
         let packet = if call.moved == 0 {
@@ -293,11 +298,6 @@ impl ClientSession {
             with_moved(failure, call.moved, frame.payload)
         };
         self.hub.counters.calls_answered.one();
-        if debt.stage == Stage::Asked {
-            let after = self.clock.saturating_duration_since(call.since);
-            for_both(call, |stats| stats.latency.record(after));
-        }
-        count_error(call, failure.code);
         let _ = call.caller.post(Letter::Answer { id: call.id, packet, last: true });
     }
 
