@@ -5,6 +5,7 @@ mod backlog;
 mod chain;
 pub mod config;
 mod connection;
+mod discovery;
 mod framing;
 mod gaps;
 mod http;

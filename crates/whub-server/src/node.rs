@@ -16,6 +16,7 @@ use whub_transport::{DirectWriter, TransportCounters};
 
 use crate::chain::ChainMaker;
 use crate::config::Config;
+use crate::discovery::Discovery;
 use crate::http::HttpCounters;
 use crate::inspect::Inspector;
 use crate::mailbox::{MailboxPolicy, PeerMailbox};
@@ -30,6 +31,8 @@ pub(crate) struct Node {
     pub(crate) http: HttpCounters,
     /// What it remembers of calls.
     pub(crate) inspector: Arc<Inspector>,
+    /// What is known of services beside the tables.
+    pub(crate) discovery: Arc<Discovery>,
     /// When the node began.
     pub(crate) started: Instant,
     /// The configuration as it is now; replaced whole on reload.
@@ -70,9 +73,12 @@ impl Node {
         // Without randomness choices can be foreseen, and nothing else.
         hub.services.seed(getrandom::u64().unwrap_or_default());
         hub.services.configure(config.policies());
+        let discovery = Arc::new(Discovery::default());
+        hub.services.observe(discovery.clone());
         Self {
             hub,
             chain,
+            discovery,
             transport,
             http: HttpCounters::default(),
             inspector: Arc::new(Inspector::new(&config.inspect)),

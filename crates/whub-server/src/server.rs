@@ -117,6 +117,8 @@ impl Server {
         }
         let mut ushering = JoinSet::new();
         ushering.spawn(usher::run(Arc::clone(&self.node.hub)));
+        let (discovery, hub) = (Arc::clone(&self.node.discovery), Arc::clone(&self.node.hub));
+        ushering.spawn(async move { discovery.run(&hub).await });
         shutdown.await;
         accepting.shutdown().await;
         tokio::join!(drain(&self.node), self.modules.drain(self.node.config().limits.drain));

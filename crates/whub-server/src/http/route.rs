@@ -186,9 +186,12 @@ async fn api(
     if let Some(own) = own.strip_prefix("inspect").filter(|own| own.is_empty() || own.starts_with('/')) {
         return inspect::answer(visit, &identity, id, own, &parts).await;
     }
+    if let Some(path) = own.strip_prefix("services").filter(|path| path.is_empty() || path.starts_with('/')) {
+        reading(&parts)?;
+        return status::services(visit, &identity, path, &parts);
+    }
     match own {
         "status" => reading(&parts).map(|()| status::status(&visit.node)),
-        "services" => reading(&parts).map(|()| status::services(&visit.node, &identity)),
         _ => Err(Problem::not_found(parts.uri.path())),
     }
 }

@@ -12,6 +12,7 @@ mod calls;
 mod channels;
 mod compression;
 mod cors;
+mod discovery;
 mod forwarded;
 mod hosts;
 mod http2;

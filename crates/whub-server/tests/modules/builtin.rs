@@ -47,10 +47,12 @@ async fn no_provider_takes_what_the_hub_answers_itself() {
     client.say(5, &Body::Register(Register { path: "/status/mine", ..Register::default() })).await;
     assert_eq!(client.hear().await.kind, Kind::Error);
     assert_eq!(over_http(&node, "/status").await.0, 200);
-    for path in ["/status/nothing", "/auth/login", "/services/x/y/z"] {
+    for path in ["/status/nothing", "/auth/login", "/message/x/y/z"] {
         let (status, problem) = over_http(&node, path).await;
         assert_eq!((status, &problem["slug"]), (404, &Value::from("service.not_found")), "{path}");
     }
+    let (status, told) = over_http(&node, "/services/x/y/z").await;
+    assert_eq!((status, &told["pattern"]), (200, &"/*all".into()), "the hub tells who would take the rest");
     let answer = Browser::visit(&node).await.ask("DELETE /status", b"").await;
     assert!(answer.status == 405 && answer.is("allow", "GET, HEAD"), "{}", answer.status);
     assert!(answer.text().contains("unsupported method for uri /status"));

@@ -91,7 +91,7 @@ impl Post {
         if !is_post(&request) {
             return Ok(wrong_method(SEND, "POST"));
         }
-        let grants = admit(&self.node, self.node.config().builtin.message, &request.caller)?;
+        let grants = admit(&self.node, self.node.config().builtin.message, &request.caller)?.grants;
         let (to, message) = request::read(&mut request, self.bytes_max()).await?;
         let Recipients(to) = to;
         let is_allowed = |address: &str, client: Option<&Client>| {
@@ -106,7 +106,7 @@ impl Post {
         if !is_post(&request) {
             return Ok(wrong_method(BROADCAST, "POST"));
         }
-        let grants = admit(&self.node, self.node.config().builtin.message, &request.caller)?;
+        let grants = admit(&self.node, self.node.config().builtin.message, &request.caller)?.grants;
         if !grants.may_broadcast() {
             self.node.hub.counters.forbidden.one();
             let reason = "this client may not send to everybody; ask for a token with message = [\"#\"]";

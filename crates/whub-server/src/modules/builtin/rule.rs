@@ -1,19 +1,17 @@
 //! Who may call the hub's own services.
 
-use std::sync::Arc;
-
-use whub_core::{Fault, Grants};
+use whub_core::{Fault, Identity};
 use whub_proto::Code;
 
 use crate::config::Audience;
 use crate::local::LocalCaller;
 use crate::node::Node;
 
-/// What the caller may do, if it belongs to the audience.
+/// Who the caller is and what it may do, if it belongs to the audience.
 ///
 /// # Errors
 /// `Unauthorized` where a token would help, `Forbidden` where this one does not, `NotFound` for what is switched off.
-pub(super) fn admit(node: &Node, audience: Audience, caller: &LocalCaller) -> Result<Arc<Grants>, Fault> {
+pub(super) fn admit(node: &Node, audience: Audience, caller: &LocalCaller) -> Result<Identity, Fault> {
     let user = Some(caller.user.as_str()).filter(|user| !user.is_empty());
     let grants = node.grants(user);
     let belongs = match audience {
@@ -26,7 +24,7 @@ pub(super) fn admit(node: &Node, audience: Audience, caller: &LocalCaller) -> Re
         }
     };
     if belongs {
-        return Ok(grants);
+        return Ok(Identity { user: user.map(Into::into), grants });
     }
     node.hub.counters.forbidden.one();
     if user.is_none() {

@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
-use whub_core::Grants;
+use whub_core::{Fault, Identity};
+use whub_proto::Code;
 
 use crate::modules::builtin::routing::reading;
 use crate::modules::builtin::rule::admit;
@@ -18,10 +19,10 @@ pub struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// The services that `grants` may call, as `/v1/services` lists them.
+    /// The services that somebody may know of, as `/v1/services` lists them.
     #[must_use]
-    pub fn list(&self, grants: &Grants) -> Value {
-        self.node.get().map_or(Value::Null, |node| report::services(node, grants))
+    pub fn list(&self, identity: &Identity) -> Value {
+        self.node.get().map_or(Value::Null, |node| report::services(node, identity))
     }
 }
 
@@ -34,8 +35,19 @@ impl Module for ServiceManager {
         let node = Arc::clone(setup.node());
         self.node = OnceLock::from(Arc::clone(&node));
         setup.service(reading("/services", &node, |node, request| {
-            let grants = admit(node, node.config().builtin.services, &request.caller)?;
-            Ok(report::services(node, &grants))
+            let identity = admit(node, node.config().builtin.services, &request.caller)?;
+            Ok(report::services(node, &identity))
+        })?);
+        setup.service(reading("/services/*path", &node, |node, request| {
+            let identity = admit(node, node.config().builtin.services, &request.caller)?;
+            if request.rest.is_empty() {
+                return Ok(report::services(node, &identity));
+            }
+            let path = format!("/{}", request.rest);
+            report::service(node, &identity, &path).ok_or_else(|| {
+                let reason = format!("can not find service for uri {path}");
+                Fault::fatal(Code::NotFound, "service.not_found", reason)
+            })
         })?);
         Ok(())
     }

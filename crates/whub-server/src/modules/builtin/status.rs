@@ -31,8 +31,8 @@ impl Module for StatusModule {
             Ok(status)
         })?);
         setup.service(reading("/status/services", &node, move |node, request| {
-            let grants = admit(node, node.config().builtin.status, &request.caller)?;
-            Ok(services.list(&grants))
+            let identity = admit(node, node.config().builtin.status, &request.caller)?;
+            Ok(services.list(&identity))
         })?);
         setup.service(reading("/status/info", &node, |node, request| {
             let off = node.config().builtin.status == Audience::Nobody;
