@@ -8,6 +8,7 @@ use whub_proto::names::{Pattern, ServicePath};
 use crate::channels::Channels;
 use crate::clients::Clients;
 use crate::counters::Counters;
+use crate::handlers::Handlers;
 use crate::mailbox::SessionId;
 use crate::middleware::ChainSlot;
 use crate::pairs::Pairs;
@@ -28,6 +29,8 @@ pub struct Hub {
     pub channels: Channels,
     /// Who is connected.
     pub clients: Clients,
+    /// Who handles frames of applications' own kinds.
+    pub handlers: Handlers,
     /// Who waits for a partner.
     pub pairs: Pairs,
     /// What happens to every call on its way.
@@ -98,6 +101,7 @@ impl Hub {
             own_services: Services::default(),
             channels: Channels::default(),
             clients: Clients::default(),
+            handlers: Handlers::default(),
             pairs: Pairs::default(),
             chain: ChainSlot::default(),
             counters: Counters::default(),

@@ -238,10 +238,7 @@ impl ClientSession {
             | Body::NodeRoutes(_)
             | Body::NodeForward(_)
             | Body::None => self.violate("only a hub sends frames of this kind"),
-            Body::Unknown(_) if id == 0 => {}
-            Body::Unknown(_) => {
-                self.unsupported(id, "frame.unsupported", "this hub does not know the frame's kind")
-            }
+            Body::Unknown(kind) => self.handle_own(now, *kind, frame),
         }
         Handled::Done
     }

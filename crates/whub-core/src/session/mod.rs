@@ -4,6 +4,7 @@ mod calling;
 mod client;
 mod liveness;
 mod owed;
+mod own;
 mod pairing;
 mod plain;
 mod providing;
