@@ -21,6 +21,6 @@ mod usher;
 pub use local::{LocalAnswer, LocalBody, LocalCaller, LocalRequest, LocalService, LocalWriter};
 pub use modules::{
     ClientManager, ClientMessage, ConnectionManager, DependencyError, Messaging, Module, ModuleError,
-    Reached, Receipt, ServiceManager, Setup, StatusModule,
+    OwnFrame, OwnReply, Reached, Receipt, ServiceManager, Setup, StatusModule,
 };
 pub use server::{Handle, Server, ServerBuilder, StartError};

@@ -5,6 +5,7 @@
 //! handlers of frames and middleware, is in force from the end of all starts to the beginning of the drain.
 
 mod builtin;
+mod frames;
 mod life;
 mod registry;
 mod setup;
@@ -15,6 +16,7 @@ pub use builtin::{
     ClientManager, ClientMessage, ConnectionManager, Messaging, Reached, Receipt, ServiceManager,
     StatusModule,
 };
+pub use frames::{OwnFrame, OwnReply};
 pub use registry::DependencyError;
 pub use setup::Setup;
 

@@ -165,9 +165,11 @@ impl ServerBuilder {
         let node = Arc::new(Node::new(config, &name, counters));
         node.listens(listeners.iter().map(|listener| listener.local_addr().to_string()).collect());
         let registry = Registry::new(modules, Handle(Arc::clone(&node), door.tls.clone()))?;
-        let modules = Modules::start(registry, Arc::clone(&node.hub)).await?;
+        let modules = Modules::start(registry, Arc::clone(&node)).await?;
         if let Some(name) = node.chain.unknown(&node.config()) {
-            return Err(StartError::Middleware(name.to_owned()));
+            let error = StartError::Middleware(name.to_owned());
+            modules.stop().await;
+            return Err(error);
         }
         Ok(Server { node, door, listeners, modules })
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use whub_core::{Fault, Hub, Mailbox, Post as _, Registration};
+use whub_core::{Fault, Mailbox, Post as _, Registration};
 use whub_proto::names::Pattern;
 
-use crate::local::LocalMailbox;
+use crate::local::{LocalMailbox, LocalService};
 use crate::modules::Registry;
 use crate::modules::registry::{DynModule, Initialised};
-use crate::modules::setup::Provided;
+use crate::modules::setup::{Part, Provided};
+use crate::node::Node;
 use crate::server::StartError;
 
 /// How long one module may take to stop.
@@ -19,17 +20,24 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// The modules of a node that has started.
 pub(crate) struct Modules {
-    hub: Arc<Hub>,
+    node: Arc<Node>,
     /// In the order in which they started.
     modules: Vec<Arc<dyn DynModule>>,
     services: Vec<(Pattern, Arc<LocalMailbox>)>,
+    /// Kinds of frames that are handled.
+    kinds: Vec<u8>,
 }
 
 impl Modules {
     /// Initialises and starts modules, then puts in force what they provide.
-    pub(crate) async fn start(registry: Registry, hub: Arc<Hub>) -> Result<Self, StartError> {
+    pub(crate) async fn start(registry: Registry, node: Arc<Node>) -> Result<Self, StartError> {
         let Initialised { modules, provided } = registry.init()?;
-        let mut started = Self { hub, modules: Vec::with_capacity(modules.len()), services: Vec::new() };
+        let mut started = Self {
+            node,
+            modules: Vec::with_capacity(modules.len()),
+            services: Vec::new(),
+            kinds: Vec::new(),
+        };
         for module in modules {
             if let Err(error) = module.start().await {
                 let name = module.name();
@@ -47,20 +55,33 @@ impl Modules {
     }
 
     fn provide(&mut self, provided: Vec<Provided>) -> Result<(), StartError> {
-        for Provided { module, service } in provided {
-            let mailbox = Arc::new(LocalMailbox::new(&self.hub, &service));
-            let registration = Registration {
-                description: service.description,
-                pass_headers: service.pass_headers,
-                name: module.into(),
-                ..Registration::new(service.pattern.clone())
+        for Provided { module, part } in provided {
+            let taken = match part {
+                Part::Service(service) => self.provide_service(module, service),
+                Part::Handler(kind, handler) => {
+                    self.node.hub.handlers.add(kind, handler).map(|()| self.kinds.push(kind))
+                }
+                Part::Step(step) => {
+                    self.node.chain.add(&self.node.hub, &self.node.config(), step);
+                    Ok(())
+                }
             };
-            self.hub
-                .table_of(&service.pattern)
-                .register(registration, Mailbox::new(mailbox.clone()))
-                .map_err(|fault| StartError::Module { module, error: fault.into() })?;
-            self.services.push((service.pattern, mailbox));
+            taken.map_err(|fault| StartError::Module { module, error: fault.into() })?;
         }
+        Ok(())
+    }
+
+    fn provide_service(&mut self, module: &str, service: LocalService) -> Result<(), Fault> {
+        let hub = &self.node.hub;
+        let mailbox = Arc::new(LocalMailbox::new(hub, &service));
+        let registration = Registration {
+            description: service.description,
+            pass_headers: service.pass_headers,
+            name: module.into(),
+            ..Registration::new(service.pattern.clone())
+        };
+        hub.table_of(&service.pattern).register(registration, Mailbox::new(mailbox.clone()))?;
+        self.services.push((service.pattern, mailbox));
         Ok(())
     }
 
@@ -110,7 +131,10 @@ impl Modules {
 
     fn leave(&self) {
         for (pattern, mailbox) in &self.services {
-            self.hub.leave_service(pattern, mailbox.session());
+            self.node.hub.leave_service(pattern, mailbox.session());
+        }
+        for kind in &self.kinds {
+            self.node.hub.handlers.remove(*kind);
         }
     }
 }

@@ -97,7 +97,7 @@ impl Module for Egg {
     }
 }
 
-async fn refusal(build: impl FnOnce(ServerBuilder) -> ServerBuilder) -> String {
+pub(crate) async fn refusal(build: impl FnOnce(ServerBuilder) -> ServerBuilder) -> String {
     let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
     let error: StartError = build(Server::builder(config)).build().await.expect_err("it cannot start");
     error.to_string()

@@ -11,6 +11,7 @@ mod common;
 
 mod builtin;
 mod clients;
+mod frames;
 mod life;
 mod local;
 mod messages;
