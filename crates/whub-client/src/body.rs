@@ -9,6 +9,7 @@ use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
+use crate::client::BoxFuture;
 use crate::command::{Command, Release};
 use crate::credit::{Credit, WINDOW_BYTES};
 use crate::error::Error;
@@ -224,6 +225,8 @@ type BoxStream = Pin<Box<dyn Stream<Item = Result<Bytes, StreamError>> + Send>>;
 pub(crate) enum Source {
     Bytes(Bytes),
     Stream(BoxStream),
+    /// A stream, and what is known at its end.
+    Trailed(BoxStream, BoxFuture<Headers>),
 }
 
 impl Default for Source {
@@ -236,7 +239,7 @@ impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
-            Self::Stream(_) => f.write_str("stream"),
+            Self::Stream(_) | Self::Trailed(..) => f.write_str("stream"),
         }
     }
 }
@@ -250,6 +253,14 @@ impl Source {
         Self::Stream(Box::pin(MapError(Box::pin(stream))))
     }
 
+    /// The same with trailers.
+    pub(crate) fn trailed(self, trailers: BoxFuture<Headers>) -> Self {
+        match self {
+            Self::Bytes(bytes) => Self::Trailed(Box::pin(Once(Some(bytes))), trailers),
+            Self::Stream(stream) | Self::Trailed(stream, _) => Self::Trailed(stream, trailers),
+        }
+    }
+
     /// What travels with the first frame, and the rest if there may be one.
     pub(crate) fn split(self) -> (Bytes, Option<Self>) {
         match self {
@@ -258,7 +269,7 @@ impl Source {
                 (first, Some(Self::Bytes(bytes)))
             }
             Self::Bytes(bytes) => (bytes, None),
-            stream @ Self::Stream(_) => (Bytes::new(), Some(stream)),
+            stream @ (Self::Stream(_) | Self::Trailed(..)) => (Bytes::new(), Some(stream)),
         }
     }
 
@@ -272,13 +283,17 @@ impl Source {
         let sink = Sink { key, credit, commands };
         match self {
             Self::Bytes(bytes) => _ = sink.send(bytes, true).await,
-            Self::Stream(mut stream) => {
-                while let Some(chunk) = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
-                    if sink.send(chunk?, false).await.is_none() {
-                        return Ok(());
-                    }
+            Self::Stream(stream) => {
+                if sink.drain(stream).await?.is_some() {
+                    let _ = sink.send(Bytes::new(), true).await;
                 }
-                let _ = sink.send(Bytes::new(), true).await;
+            }
+            Self::Trailed(stream, trailers) => {
+                if sink.drain(stream).await?.is_some() {
+                    let last = Command::Trailers { key, trailers: trailers.await };
+                    // A connection that is gone needs no end.
+                    let _ = sink.commands.send(last).await;
+                }
             }
         }
         Ok(())
@@ -292,6 +307,16 @@ struct Sink {
 }
 
 impl Sink {
+    /// Sends a stream without its end; `None` when nobody wants the rest.
+    async fn drain(&self, mut stream: BoxStream) -> Result<Option<()>, StreamError> {
+        while let Some(chunk) = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
+            if self.send(chunk?, false).await.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    }
+
     /// `None` when nobody wants the rest.
     async fn send(&self, mut bytes: Bytes, ended: bool) -> Option<()> {
         while !bytes.is_empty() {
@@ -308,6 +333,17 @@ impl Sink {
             self.commands.send(last).await.ok()?;
         }
         Some(())
+    }
+}
+
+/// A stream of one chunk.
+struct Once(Option<Bytes>);
+
+impl Stream for Once {
+    type Item = Result<Bytes, StreamError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.take().map(Ok))
     }
 }
 

@@ -48,6 +48,11 @@ pub(crate) enum Command {
         payload: Bytes,
         ended: bool,
     },
+    /// The body of an answer ends with trailers.
+    Trailers {
+        key: Key,
+        trailers: Headers,
+    },
     /// The answer to a call that this client serves.
     Answer {
         key: Key,

@@ -253,6 +253,27 @@ async fn read_chunk(asked: &mut Asked) -> String {
 }
 
 #[tokio::test]
+async fn trailers_of_the_application_follow_its_body() {
+    let (hub, app) = (Hub::start().await, App::start().await);
+    let _exposure = hub.client.expose("shop", app.url()).await.unwrap();
+    let answered = async {
+        let head = "HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n";
+        let mut asked = app.asked().await;
+        asked.answer(&format!("{head}2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n")).await;
+        let mut asked = asked.next().await.unwrap();
+        asked.answer(&format!("{head}2\r\nok\r\n0\r\nx-sum: 8\r\n\r\n")).await;
+    };
+    let calls = async {
+        let mut response = hub.client.call("/shop/x").await.unwrap();
+        assert_eq!(response.body.bytes().await.unwrap(), "ok");
+        assert_eq!(response.body.trailers().get("x-sum"), Some("7"));
+        hub.http("GET /shop/x", "te: trailers\r\n\r\n").await
+    };
+    let ((), answer) = tokio::join!(soon(answered), soon(calls));
+    assert!(answer.contains("\r\nx-sum: 8\r\n"), "{answer}");
+}
+
+#[tokio::test]
 async fn who_goes_away_hangs_up_on_the_application() {
     let (hub, app) = (Hub::start().await, App::start().await);
     let _exposure = hub.client.expose("shop", app.url()).await.unwrap();

@@ -8,9 +8,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_core::Stream;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION, SET_COOKIE};
+use hyper::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION, SET_COOKIE, TRAILER};
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
+use tokio::sync::oneshot;
 use whub_proto::Format;
 
 use super::app::App;
@@ -38,19 +39,25 @@ pub(super) async fn reply(
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let format = format(&parts.headers);
     let mut download = download;
+    let mut headers = headers(&parts.headers, place);
     let whole =
         bodiless || length.is_some_and(|length: u64| length <= WHOLE_BYTES) && download.gather().await;
     let reply = if whole {
         let bytes = download.into_bytes();
         let is_text = matches!(format, Format::Text | Format::Json) && std::str::from_utf8(&bytes).is_ok();
         Reply { text: is_text, ..Reply::bytes(bytes) }
+    } else if length.is_none() {
+        // Only a body in chunks can have some.
+        let (told, trailers) = oneshot::channel();
+        download.trailers = Some(told);
+        if let Some(names) = parts.headers.get(TRAILER) {
+            headers.push("trailer", fields::text(names));
+        }
+        Reply::stream(download).trailers(async { trailers.await.unwrap_or_default() })
     } else {
         Reply::stream(download)
     };
-    Reply {
-        headers: headers(&parts.headers, place),
-        ..reply.with_status(parts.status.as_u16()).with_format(format)
-    }
+    Reply { headers, ..reply.with_status(parts.status.as_u16()).with_format(format) }
 }
 
 /// What is end to end, and true for callers.
@@ -92,6 +99,8 @@ pub(super) struct Download {
     waiting: VecDeque<Bytes>,
     /// How it broke off, behind what waits.
     broken: Option<StreamError>,
+    /// Who waits for the trailers.
+    trailers: Option<oneshot::Sender<Headers>>,
     /// The connection, until the answer has ended.
     sender: Option<Sender>,
     app: Arc<App>,
@@ -100,8 +109,15 @@ pub(super) struct Download {
 
 impl Download {
     pub(super) fn new(body: Incoming, sender: Sender, app: Arc<App>, gone: BoxFuture<()>) -> Self {
-        let mut download =
-            Self { body, waiting: VecDeque::new(), broken: None, sender: Some(sender), app, gone };
+        let mut download = Self {
+            body,
+            waiting: VecDeque::new(),
+            broken: None,
+            trailers: None,
+            sender: Some(sender),
+            app,
+            gone,
+        };
         if download.body.is_end_stream() {
             download.end();
         }
@@ -134,11 +150,10 @@ impl Download {
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamError>>> {
         while self.sender.is_some() {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => {
-                    if let Ok(chunk) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(chunk)));
-                    }
-                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(chunk) => return Poll::Ready(Some(Ok(chunk))),
+                    Err(frame) => self.tell_trailers(frame.trailers_ref()),
+                },
                 Some(Err(error)) => {
                     // The connection goes with it.
                     self.sender = None;
@@ -149,6 +164,14 @@ impl Download {
             }
         }
         Poll::Ready(None)
+    }
+
+    fn tell_trailers(&mut self, trailers: Option<&HeaderMap>) {
+        if let (Some(told), Some(trailers)) = (self.trailers.take(), trailers) {
+            let pairs = trailers.iter().map(|(name, value)| (name.as_str(), fields::text(value)));
+            // Whoever waits goes with the answer.
+            let _ = told.send(pairs.collect());
+        }
     }
 
     /// The connection is free for the next request.

@@ -39,6 +39,11 @@ impl Keeper {
                     session.send_data(key, &payload, ended);
                 }
             }
+            Command::Trailers { key, trailers } => {
+                if let Some(session) = self.knowing(key) {
+                    session.send_trailers(key, &trailers);
+                }
+            }
             Command::Answer { key, answer } => {
                 if let Some(session) = self.knowing(key) {
                     session.answer(key, answer);

@@ -72,6 +72,14 @@ impl Reply {
         Self { format: Format::Bytes, body: Source::stream(body), ..Self::default() }
     }
 
+    /// The same answer with trailers, which are asked for once the body has been sent. Over HTTP/1.1 they reach callers
+    /// only when a header `trailer` announces their names.
+    #[must_use]
+    pub fn trailers(mut self, trailers: impl Future<Output = Headers> + Send + 'static) -> Self {
+        self.body = self.body.trailed(Box::pin(trailers));
+        self
+    }
+
     /// The same answer with another status.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {

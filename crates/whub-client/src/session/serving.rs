@@ -245,6 +245,17 @@ impl Session {
         }
     }
 
+    /// The body of an answer ends, with trailers if a frame can hold them.
+    pub(crate) fn send_trailers(&mut self, key: Key, trailers: &crate::Headers) {
+        let Some(&id) = self.ids.get(&key) else { return };
+        let pairs = trailers.pairs();
+        let last = Body::Data(Data { headers: Headers::new(&pairs), ..Data::default() });
+        if self.outbox.push_with(id, Flags::END, &last, &[], self.frame_bytes_max).is_err() {
+            self.outbox.push_data(id, Flags::END, &[]);
+        }
+        self.end_serving(id);
+    }
+
     fn respond_error(&mut self, id: u64, error: &ServiceError) {
         let pairs = error.headers.pairs();
         let body = Failure {
