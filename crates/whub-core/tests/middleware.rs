@@ -324,7 +324,7 @@ fn a_call_that_is_moved_is_one_call() {
         ]
     );
     caller.turn(world.now);
-    assert_eq!(caller.hears(), ["response #1 end 200 'sum'"]);
+    assert_eq!(caller.hears(), ["response #1 end 200 moved 1 'sum'"]);
 }
 
 #[test]

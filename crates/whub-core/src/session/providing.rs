@@ -119,7 +119,7 @@ impl ClientSession {
             return;
         }
         if call.deadline <= now.at {
-            self.miss(&call);
+            self.miss(call);
             return;
         }
         call.caller.served_by(&self.peer.client);
@@ -170,7 +170,7 @@ impl ClientSession {
         while let Some((id, debt)) = self.owed.expire(now) {
             match debt.stage {
                 Stage::Asked => {
-                    self.miss(&debt.call);
+                    self.miss(debt.call);
                     self.send_cancel(id, Code::DeadlineExceeded, "the call's deadline has passed");
                 }
                 // Only WebSockets have a deadline again, once one side has ended.
@@ -201,9 +201,10 @@ impl ClientSession {
         self.hub.lose_call(self.clock, debt.call, loss, fault);
     }
 
-    fn miss(&self, call: &Call) {
+    fn miss(&self, mut call: Box<Call>) {
         self.hub.counters.calls_deadline.one();
-        count_error(call, Code::DeadlineExceeded);
+        count_error(&call, Code::DeadlineExceeded);
+        drop(call.seat.take());
         call.fail(deadline_exceeded());
     }
 

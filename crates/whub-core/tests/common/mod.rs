@@ -57,6 +57,15 @@ impl World {
         client
     }
 
+    /// One whose token has this name.
+    pub(crate) fn client_of(&self, user: &str) -> Client {
+        let mut client = self.stranger();
+        client.identity = Ok(Identity { user: Some(user.into()), grants: Arc::new(Grants::all()) });
+        client.says(self.now, 0, &Body::Hello(Hello::default()));
+        assert_eq!(client.hears(), ["welcome"]);
+        client
+    }
+
     /// A client that has not said Hello.
     pub(crate) fn stranger(&self) -> Client {
         self.stranger_at("192.0.2.1:9")
@@ -353,12 +362,20 @@ fn line(bytes: &[u8]) -> String {
 #[allow(clippy::wildcard_enum_match_arm)] // A line shows what the dialogues look at.
 fn detail(frame: &Frame<'_>) -> String {
     match frame.body {
-        Body::Error(error) => format!(" {} {} retry {}", u16::from(error.code), error.slug, error.retry_ms),
+        Body::Error(error) => {
+            let moved = error.headers.get("whub-moved").map(|times| format!(" moved {times}"));
+            let moved = moved.unwrap_or_default();
+            format!(" {} {} retry {}{moved}", u16::from(error.code), error.slug, error.retry_ms)
+        }
         Body::Request(request) => {
             let via = frame.via.unwrap_or_default();
             format!(" {} by {} for {}ms as {}", request.path, via.client, via.timeout_ms, via.path)
         }
-        Body::Response(response) => format!(" {}", response.status),
+        Body::Response(response) => match frame.via.unwrap_or_default().moved {
+            0 => format!(" {}", response.status),
+            times => format!(" {} moved {times}", response.status),
+        },
+        Body::Data(data) => data.headers.iter().map(|(name, value)| format!(" {name}: {value}")).collect(),
         Body::Cancel(cancel) => format!(" {}", u16::from(cancel.code)),
         Body::Credit(credit) => format!(" {}", credit.bytes),
         Body::Message(message) => format!(" {}", message.channel),

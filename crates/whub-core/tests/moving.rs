@@ -1,0 +1,266 @@
+//! Calls whose provider is lost: moved to another one where that is harmless, told to their caller where it is not.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Client, World};
+use whub_core::ServiceSettings;
+use whub_proto::{Body, Cancel, Code, Credit, Data, Failure, Flags, Register, Request, Response, Unregister};
+
+const LOST: &str = "error #1 502 service.provider_lost retry 1";
+
+fn provider(world: &World, max_inflight: u32) -> Client {
+    let mut client = world.client();
+    client.says(world.now, 1, &Body::Register(Register { path: "/a", max_inflight, ..Register::default() }));
+    assert_eq!(client.hears(), ["ok #1"]);
+    client
+}
+
+fn ask_with(world: &World, caller: &mut Client, request: Request<'_>) {
+    caller.sends(world.now, 1, Flags::END, &Body::Request(Request { path: "/a", ..request }), b"ask");
+}
+
+fn ask_idempotent(world: &World, caller: &mut Client) {
+    ask_with(world, caller, Request { idempotency: "k1", ..Request::default() });
+}
+
+fn respond(world: &World, provider: &mut Client, id: u64) {
+    provider.sends(world.now, id, Flags::END, &Body::Response(Response::default()), b"done");
+}
+
+/// Has the call, then does not exist any more.
+fn take_and_die(world: &World, provider: &mut Client) {
+    provider.turn(world.now);
+    assert_eq!(provider.hears().len(), 1);
+    provider.vanishes(world.now);
+}
+
+#[test]
+fn an_idempotent_call_is_moved_and_the_answer_says_so() {
+    let mut world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_idempotent(&world, &mut caller);
+    let mut two = provider(&world, 0);
+    world.pass(Duration::from_secs(3));
+    take_and_die(&world, &mut one);
+    two.turn(world.now);
+    assert_eq!(
+        two.hears(),
+        ["request #2 end /a by c-1 for 27000ms as /a 'ask'"],
+        "with what is left of its time"
+    );
+    respond(&world, &mut two, 2);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #1 end 200 moved 1 'done'"]);
+    assert_eq!(
+        (world.hub.counters.calls_moved.read(), world.hub.counters.calls_provider_lost.read()),
+        (1, 0)
+    );
+}
+
+#[test]
+fn safe_methods_are_moved_and_others_are_not() {
+    for (method, moved) in
+        [("GET", true), ("HEAD", true), ("OPTIONS", true), ("POST", false), ("PUT", false), ("", false)]
+    {
+        let world = World::new();
+        let (mut one, mut caller) = (provider(&world, 0), world.client());
+        ask_with(&world, &mut caller, Request { method, ..Request::default() });
+        let mut two = provider(&world, 0);
+        take_and_die(&world, &mut one);
+        two.turn(world.now);
+        caller.turn(world.now);
+        assert_eq!((two.hears().len() == 1, caller.hears() == [LOST]), (moved, !moved), "{method}");
+    }
+}
+
+#[test]
+fn a_request_that_never_left_is_moved_whatever_it_is() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_with(&world, &mut caller, Request::default());
+    let mut two = provider(&world, 0);
+    // The letter lies in its mailbox.
+    one.vanishes(world.now);
+    two.turn(world.now);
+    respond(&world, &mut two, 2);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #1 end 200 moved 1 'done'"]);
+}
+
+#[test]
+fn a_call_is_moved_twice_at_most() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_idempotent(&world, &mut caller);
+    let mut providers = Vec::new();
+    for _ in 0..2 {
+        providers.push(provider(&world, 0));
+        take_and_die(&world, &mut one);
+        one = providers.pop().unwrap_or_else(|| world.client());
+    }
+    let mut fourth = provider(&world, 0);
+    take_and_die(&world, &mut one);
+    fourth.turn(world.now);
+    assert_eq!(fourth.hears().len(), 0);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), [format!("{LOST} moved 2")]);
+}
+
+#[test]
+fn nobody_is_left_to_move_to() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_idempotent(&world, &mut caller);
+    take_and_die(&world, &mut one);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), [LOST], "at once, not at the deadline");
+}
+
+#[test]
+fn an_answer_that_has_begun_is_not_moved() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_idempotent(&world, &mut caller);
+    let mut two = provider(&world, 0);
+    one.turn(world.now);
+    one.sends(world.now, 2, Flags::NONE, &Body::Response(Response::default()), b"half");
+    one.vanishes(world.now);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #1 200 'half'", LOST]);
+    two.turn(world.now);
+    assert_eq!(two.hears().len(), 0);
+}
+
+#[test]
+fn a_request_whose_body_is_not_at_hand_is_not_moved() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    let request = Request { path: "/a", idempotency: "k1", ..Request::default() };
+    caller.sends(world.now, 1, Flags::NONE, &Body::Request(request), b"a");
+    caller.sends(world.now, 1, Flags::END, &Body::Data(Data::default()), b"b");
+    let mut two = provider(&world, 0);
+    one.turn(world.now);
+    one.vanishes(world.now);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), [LOST]);
+    two.turn(world.now);
+    assert_eq!(two.hears().len(), 0);
+}
+
+#[test]
+fn progress_is_no_answer_so_the_call_is_still_moved() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_idempotent(&world, &mut caller);
+    one.turn(world.now);
+    one.says(world.now, 2, &Body::Response(Response { status: 102, ..Response::default() }));
+    let mut two = provider(&world, 0);
+    one.vanishes(world.now);
+    two.turn(world.now);
+    respond(&world, &mut two, 2);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #1 102", "response #1 end 200 moved 1 'done'"]);
+}
+
+#[test]
+fn a_moved_call_may_have_to_wait() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_idempotent(&world, &mut caller);
+    let (mut two, mut other) = (provider(&world, 1), world.client());
+    one.turn(world.now);
+    one.hears();
+    // The first has a call in flight already, so this one goes to the second.
+    other.sends(world.now, 1, Flags::END, &Body::Request(Request { path: "/a", ..Request::default() }), b"");
+    two.turn(world.now);
+    assert_eq!(two.hears().len(), 1);
+    one.vanishes(world.now);
+    world.usher();
+    respond(&world, &mut two, 2);
+    world.usher();
+    two.turn(world.now);
+    respond(&world, &mut two, 4);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #1 end 200 moved 1 'done'"]);
+}
+
+#[test]
+fn when_there_is_no_room_the_caller_is_told_of_the_loss() {
+    let world = World::new();
+    world.configure(ServiceSettings { queue: 0, ..ServiceSettings::default() });
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_idempotent(&world, &mut caller);
+    let two = provider(&world, 0);
+    two.inbox.state.lock().expect("nobody panicked").full = true;
+    take_and_die(&world, &mut one);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), [LOST]);
+}
+
+#[test]
+fn cancel_finds_a_call_that_was_moved() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_idempotent(&world, &mut caller);
+    let mut two = provider(&world, 0);
+    take_and_die(&world, &mut one);
+    // Before the caller's session has read where its call is now.
+    caller.session_says(world.now, 1, &Body::Cancel(Cancel::default()));
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["error #1 499 call.cancelled retry 0"]);
+    two.turn(world.now);
+    assert_eq!(two.hears().last().map(String::as_str), Some("cancel #2 499"));
+    assert!(two.session.is_quiet() && world.hub.counters.calls_cancelled.read() == 1);
+}
+
+#[test]
+fn credit_that_the_lost_provider_had_holds_for_the_next() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_with(&world, &mut caller, Request { idempotency: "k1", credit: 2, ..Request::default() });
+    caller.says(world.now, 1, &Body::Credit(Credit { bytes: 4 }));
+    let mut two = provider(&world, 0);
+    one.turn(world.now);
+    one.vanishes(world.now);
+    caller.turn(world.now);
+    two.turn(world.now);
+    two.sends(world.now, 2, Flags::NONE, &Body::Response(Response::default()), b"12");
+    two.sends(world.now, 2, Flags::END, &Body::Data(Data::default()), b"3456");
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #1 200 moved 1 '12'", "data #1 end '3456'"]);
+}
+
+#[test]
+fn the_error_of_a_service_says_how_often_its_call_was_moved() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_idempotent(&world, &mut caller);
+    let mut two = provider(&world, 0);
+    take_and_die(&world, &mut one);
+    two.turn(world.now);
+    let failure = Failure { code: Code::Conflict, slug: "mine", ..Failure::default() };
+    two.says(world.now, 2, &Body::Error(failure));
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["error #1 409 mine retry 0 moved 1"]);
+}
+
+#[test]
+fn calls_of_a_provider_whose_grace_is_over_are_moved_too() {
+    let mut world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_idempotent(&world, &mut caller);
+    let mut two = provider(&world, 0);
+    one.turn(world.now);
+    one.says(world.now, 3, &Body::Unregister(Unregister { path: "/a", grace_ms: 1000 }));
+    world.pass(Duration::from_secs(1));
+    one.wakes(world.now);
+    assert_eq!(one.hears().last().map(String::as_str), Some("cancel #2 604"));
+    two.turn(world.now);
+    respond(&world, &mut two, 2);
+    respond(&world, &mut one, 2);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #1 end 200 moved 1 'done'"]);
+    assert_eq!(world.hub.counters.answers_late.read(), 1);
+}
