@@ -35,6 +35,12 @@ class Hub:
         """Where it listens, as ws://127.0.0.1:PORT or wss://…"""
 
     @property
+    def peak_bytes(self) -> int:
+        """The most memory that the process has held at once (resident)."""
+        status = pathlib.Path(f"/proc/{self._process.pid}/status").read_text()
+        return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+
+    @property
     def address(self) -> str:
         """HOST:PORT."""
         return self.url.split("//", 1)[1]
