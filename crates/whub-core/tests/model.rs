@@ -279,7 +279,11 @@ impl Model {
         }
         serving.client.hears();
         for service in self.world.hub.services.list() {
-            self.seen.extend(service.providers().iter().cloned());
+            for provider in &*service.providers() {
+                if !self.seen.iter().any(|seen| Arc::ptr_eq(seen, provider)) {
+                    self.seen.push(Arc::clone(provider));
+                }
+            }
         }
         self.serving.push(serving);
     }
@@ -382,6 +386,7 @@ impl Model {
         let time = Duration::from_millis([1, 20, 150, 600][self.dice.roll(4)]);
         self.world.pass(time);
         self.settle();
+        self.compare();
         let now = self.world.now.at;
         for caller in &self.callers {
             for (id, expected) in &caller.open {
@@ -392,6 +397,15 @@ impl Model {
                 );
             }
         }
+    }
+
+    /// Calls that callers wait for are those that providers owe, or that wait for one: nobody works for a caller that has
+    /// cancelled or left.
+    fn compare(&self) {
+        let open: usize = self.callers.iter().map(|caller| caller.open.len()).sum();
+        let owed: usize = self.seen.iter().map(|provider| provider.inflight() as usize).sum();
+        let waiting: usize = self.world.hub.services.list().iter().map(|service| service.waiting()).sum();
+        assert_eq!(open, owed + waiting, "open = owed {owed} + waiting {waiting}");
     }
 
     /// Everybody does what there is to do now.
