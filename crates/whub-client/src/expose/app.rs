@@ -19,9 +19,18 @@ use super::websocket;
 use crate::serve::{Reply, Request, ServiceError};
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What applications believe about their callers.
+const FORWARDED: [&str; 7] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-client-ip",
+];
 
 /// How the application is talked to.
 #[derive(Clone, Debug)]
@@ -173,15 +182,12 @@ impl App {
             _ => self.own.as_str(),
         };
         set(headers, HOST, host);
-        // The hub says who asked, and how; where an older one does not, it is said here.
-        for (name, value) in [
-            (&FORWARDED_FOR, request.peer()),
-            (&FORWARDED_HOST, request.authority()),
-            (&FORWARDED_PROTO, request.scheme()),
-        ] {
-            if !value.is_empty() && !headers.contains_key(name) {
-                set(headers, name.clone(), value);
+        // Of requests over HTTP the hub says who asked and how. Of others nobody but their callers would.
+        if request.scheme().is_empty() {
+            for name in FORWARDED {
+                headers.remove(name);
             }
+            set(headers, FORWARDED_FOR.clone(), address(request.peer()));
         }
         headers.remove(&FORWARDED_PREFIX);
         if !mount.prefix.is_empty() {
@@ -240,6 +246,14 @@ pub(super) fn broken(error: &hyper::Error) -> Trouble {
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
+    }
+}
+
+/// The address of a peer without its port.
+fn address(peer: &str) -> &str {
+    match peer.parse::<std::net::SocketAddr>() {
+        Ok(_) => peer.rsplit_once(':').map_or(peer, |(address, _)| address),
+        Err(_) => peer,
     }
 }
 

@@ -33,7 +33,14 @@ pub(super) type Sender = SendRequest<Upload>;
 pub(super) struct Pool {
     dialer: Dialer,
     /// The last one used is the last: it is the most likely to be alive. Held for a push or a pop.
-    idle: Mutex<Vec<(Sender, Instant)>>,
+    idle: Mutex<Vec<Idle>>,
+}
+
+/// A connection that waits, and since when.
+type Idle = (Sender, Instant);
+
+fn is_alive((sender, since): &Idle) -> bool {
+    !sender.is_closed() && since.elapsed() < IDLE_FOR
 }
 
 impl Pool {
@@ -45,13 +52,10 @@ impl Pool {
     /// A connection that was used before, if one is alive.
     pub(super) fn take(&self) -> Option<Sender> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((sender, since)) = idle.pop() {
-            // One that is not ready still has something of its last request to do, or has ended.
-            if sender.is_ready() && since.elapsed() < IDLE_FOR {
-                return Some(sender);
-            }
-        }
-        None
+        idle.retain(is_alive);
+        // One that is not ready still has something of its last request to do.
+        let ready = idle.iter().rposition(|(sender, _)| sender.is_ready())?;
+        Some(idle.swap_remove(ready).0)
     }
 
     /// Keeps a connection whose answer was read to its end.
@@ -69,7 +73,7 @@ impl Pool {
     /// Gives up connections that nothing used for a while.
     pub(super) fn sweep(&self) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE_FOR);
+        idle.retain(is_alive);
     }
 
     /// Gives up all that wait: the application was restarted, or is gone.

@@ -121,15 +121,13 @@ impl Watch {
     async fn wait_until_down(&self) -> Trouble {
         let mut next = Instant::now() + self.checks.every;
         loop {
+            self.app.pool.sweep();
             let is_due = tokio::time::sleep_until(next);
             let mut failed = tokio::select! {
                 () = is_due, if self.checks.path.is_some() => self.check().await.err(),
                 // One request that did not get through may be chance; nobody listening is not.
                 () = self.app.unreached.notified() => self.check().await.err(),
-                () = sleep(IDLE_FOR) => {
-                    self.app.pool.sweep();
-                    continue;
-                }
+                () = sleep(IDLE_FOR) => continue,
             };
             if failed.as_ref().is_some_and(|trouble| !trouble.is_down()) {
                 sleep(RECHECK).await;

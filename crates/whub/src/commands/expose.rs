@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use whub_client::{Client, Exposure, Health};
+use whub_client::{Client, ErrorKind, Exposure, Health};
 use whub_server::config::show_duration;
 
 use crate::{
@@ -88,7 +88,8 @@ of one name share its calls.
 
 The application is given at most --max-inflight calls at once (512); open WebSockets and event streams count.
 
-Ctrl-C finishes the calls that were begun, then ends with exit code 0.";
+Ctrl-C takes no more calls, finishes those that were begun, in 10 s at most, and ends with exit code 0; a second
+one ends at once.";
 
 impl Expose {
     pub(crate) fn run(&self) -> Result<(), Failure> {
@@ -108,7 +109,7 @@ impl Expose {
         tokio::select! {
             ended = client.closed() => ended.map_or(Ok(()), |error| Err(error.into())),
             () = follow(exposure) => Ok(()),
-            () = stop() => Ok(client.drain().await?),
+            () = stop() => leave(client).await,
         }
     }
 
@@ -146,6 +147,22 @@ impl Expose {
             expose = expose.app_ca_file(file);
         }
         Ok(expose.await?)
+    }
+}
+
+/// Takes no more calls and finishes those that were begun, unless asked a second time. Event streams and WebSockets
+/// have no end of their own, so it is no failure to cut them off.
+async fn leave(client: &Client) -> Result<(), Failure> {
+    let ended = tokio::select! {
+        ended = client.drain() => ended,
+        () = stop() => client.close().await,
+    };
+    match ended {
+        Err(error) if error.kind() == ErrorKind::Timeout => {
+            output::note("what was still open is cut off");
+            Ok(())
+        }
+        ended => Ok(ended?),
     }
 }
 
