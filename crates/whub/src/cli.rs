@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         bench::Bench, call::Call, completions::Completions, config::ConfigCommand, expose::Expose,
-        inspect::Inspect, pair::Pair, provide::Provide, publish::Publish, serve::Serve, status::Status,
-        subscribe::Subscribe,
+        inspect::Inspect, pair::Pair, provide::Provide, publish::Publish, serve::Serve, services::Services,
+        status::Status, subscribe::Subscribe,
     },
     exit::Exit,
 };
@@ -53,6 +53,7 @@ pub(crate) enum Command {
     Subscribe(Subscribe),
     Pair(Pair),
     Status(Status),
+    Services(Services),
     Inspect(Inspect),
     Bench(Bench),
     Config(ConfigCommand),
@@ -67,6 +68,7 @@ impl Command {
             Self::Publish(publish) => publish.json,
             Self::Subscribe(subscribe) => subscribe.json,
             Self::Status(status) => status.json,
+            Self::Services(services) => services.json,
             Self::Inspect(inspect) => inspect.json,
             Self::Bench(bench) => bench.json,
             Self::Config(config) => config.wants_json(),

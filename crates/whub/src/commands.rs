@@ -10,6 +10,7 @@ pub(crate) mod pair;
 pub(crate) mod provide;
 pub(crate) mod publish;
 pub(crate) mod serve;
+pub(crate) mod services;
 pub(crate) mod status;
 pub(crate) mod subscribe;
 mod table;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Subscribe(subscribe) => subscribe.run(),
         Command::Pair(pair) => pair.run(),
         Command::Status(status) => status.run(),
+        Command::Services(services) => services.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Bench(bench) => bench.run(),
         Command::Config(config) => config.run(),
