@@ -62,6 +62,15 @@ fn the_environment_is_that_of_cgi() {
 }
 
 #[test]
+fn credentials_come_to_a_command_that_asks_for_them() {
+    let hub = Hub::start(&[]);
+    let flags = ["--pass-header", "cookie", "--exec", "echo \"[$HTTP_COOKIE][$HTTP_X_WHUB_TOKEN]\""];
+    let _provider = provide(&hub, "/cookie", &flags);
+    let (_, body) = hub.http(&["GET /cookie HTTP/1.1", "cookie: a=b"]);
+    assert_eq!(String::from_utf8(body).unwrap(), "[a=b][]\n");
+}
+
+#[test]
 fn a_header_block_says_status_and_headers() {
     let hub = Hub::start(&[]);
     let command =

@@ -29,11 +29,12 @@ pub(super) fn services(
     parts: &Parts,
 ) -> Result<Response<HttpBody>, Problem> {
     let node = &visit.node;
-    let (path, query) = (path.trim_start_matches('/'), parts.uri.query());
-    let scope = if path.is_empty() { None } else { Some(format!("/{path}")) };
+    // Of a service with a host of its own the path begins with two slashes.
+    let scope = Some(path).filter(|path| !matches!(*path, "" | "/"));
+    let query = parts.uri.query();
     // Heard before the list is made, so that nobody comes unnoticed in between.
     let news = node.discovery.news();
-    let listed = match &scope {
+    let listed = match scope {
         None => report::services(node, identity),
         Some(path) => report::service(node, identity, path).ok_or_else(|| Problem::not_found(path))?,
     };

@@ -54,8 +54,8 @@ impl Services {
     }
 
     fn url(&self, more: &str) -> String {
-        let path = self.path.as_deref().unwrap_or_default().trim_start_matches('/');
-        let separator = if path.is_empty() { "" } else { "/" };
+        let path = self.path.as_deref().unwrap_or_default();
+        let separator = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
         format!("/v1/services{separator}{}{more}", escaped(path))
     }
 
