@@ -11,7 +11,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use whub_client::{
-    Client, Code, Connect, ErrorKind, Event, PairEvent, Reply, Request, ServiceError, State, connect,
+    Client, Code, Connect, ErrorKind, Event, PairEvent, Reply, Request, ServiceError, SocketClose,
+    SocketMessage, State, connect,
 };
 use whub_server::{Server, config::Config};
 
@@ -116,6 +117,7 @@ async fn every_verb_works(one: Client, other: Client) {
     calls_work(&one, &other).await;
     channels_work(&one, &other).await;
     pairs_work(&one, &other).await;
+    sockets_work(&one, &other).await;
     within(one.drain()).await.unwrap();
     within(other.close()).await.unwrap();
 }
@@ -170,6 +172,57 @@ async fn pairs_work(one: &Client, other: &Client) {
     assert_eq!(said(within(right.next()).await), "pong");
     within(left.leave()).await.unwrap();
     assert!(matches!(within(right.next()).await, Some(PairEvent::Left { .. })));
+}
+
+/// Says back what it hears; closes as the other side does, or when it is told to.
+async fn talk(request: Request) -> Result<Reply, ServiceError> {
+    if !request.is_websocket() {
+        return Ok(Reply::status(426));
+    }
+    if request.query() == "refuse" {
+        return Err(ServiceError::new(Code::Forbidden, "not you"));
+    }
+    let protocol = request.protocols().last().map(str::to_owned);
+    let mut socket = request.accept(protocol.as_deref()).await?;
+    while let Some(message) = socket.next().await? {
+        if message.as_text() == Some("leave") {
+            socket.close(4001, "as you wish").await?;
+            return Ok(Reply::default());
+        }
+        socket.send(message).await?;
+    }
+    let SocketClose { code, reason } = socket.close_frame().cloned().unwrap_or_default();
+    socket.close(code, &reason).await?;
+    Ok(Reply::default())
+}
+
+async fn sockets_work(provider: &Client, caller: &Client) {
+    let service = within(provider.provide("/talk", talk).into_future()).await.unwrap();
+    let opening = caller.websocket("/talk").protocol("one").protocol("two");
+    let mut socket = within(opening.into_future()).await.unwrap();
+    assert_eq!(socket.protocol(), Some("two"));
+    // Larger than a frame, and than all windows.
+    let large: Bytes = vec![7; 3 << 20].into();
+    let messages =
+        [SocketMessage::text("gr\u{fc}\u{df}e"), SocketMessage::binary(""), SocketMessage::binary(large)];
+    for message in messages {
+        within(socket.send(message.clone())).await.unwrap();
+        assert!(within(socket.next()).await.unwrap() == Some(message));
+    }
+    within(socket.close(3001, "enough")).await.unwrap();
+
+    let mut socket = within(caller.websocket("/talk").into_future()).await.unwrap();
+    within(socket.send("leave")).await.unwrap();
+    assert_eq!(within(socket.next()).await.unwrap(), None);
+    let expected = SocketClose { code: 4001, reason: "as you wish".to_owned() };
+    assert_eq!(socket.close_frame(), Some(&expected));
+    within(socket.close(4001, "")).await.unwrap();
+
+    let error = within(caller.websocket("/talk?refuse").into_future()).await.unwrap_err();
+    assert_eq!((error.kind(), error.reason()), (ErrorKind::Forbidden, "not you"));
+    let plain = within(caller.call("/talk").into_future()).await.unwrap();
+    assert_eq!(plain.status, 426);
+    within(service.unregister()).await.unwrap();
 }
 
 fn said(event: Option<PairEvent>) -> String {
@@ -273,6 +326,20 @@ async fn survive(authority: String, dead: oneshot::Sender<()>) {
     assert_eq!(news.next().await.unwrap().text().unwrap(), "after");
     let response = client.call("/echo").text("still here").await.unwrap();
     assert_eq!(response.text().await.unwrap(), "still here");
+}
+
+#[tokio::test]
+async fn a_websocket_ends_with_its_provider() {
+    let hub = Hub::start(|_| {});
+    let provider = within(hub.connect().into_future()).await.unwrap();
+    let caller = within(hub.connect().into_future()).await.unwrap();
+    let _service = within(provider.provide("/talk", talk).into_future()).await.unwrap();
+    let mut socket = within(caller.websocket("/talk").into_future()).await.unwrap();
+    within(socket.send("hi")).await.unwrap();
+    assert_eq!(within(socket.next()).await.unwrap(), Some(SocketMessage::text("hi")));
+    within(provider.close()).await.unwrap();
+    let error = within(socket.next()).await.unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::ProviderLost, true));
 }
 
 #[tokio::test]
