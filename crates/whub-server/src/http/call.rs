@@ -127,7 +127,9 @@ fn turn_away(
         ..Request::default()
     };
     let mailbox = Mailbox::new(Arc::new(CallerMailbox::new(hub.next_session())));
-    let caller = Caller { mailbox: &mailbox, client: &visit.client, user, peer: &visit.address };
+    let peer = way(visit, &visit.node.config(), parts).client().map(|ip| ip.to_string());
+    let peer = peer.as_deref().unwrap_or(&visit.address);
+    let caller = Caller { mailbox: &mailbox, client: &visit.client, user, peer };
     let order = Order {
         id: CALL,
         path,
@@ -175,9 +177,7 @@ impl<'a> Asked<'a> {
         parts: &'a Parts,
     ) -> Result<Self, Problem> {
         let timeout_ms = head::timeout_ms(&parts.headers)?;
-        let entrance =
-            Entrance { peer: &visit.peer, is_secure: visit.is_secure, authority: authority(parts) };
-        let way = Way::of(entrance, &config.http.trusted_proxies, &parts.headers);
+        let way = way(visit, config, parts);
         let trace = Trace::of(&parts.headers);
         Ok(Self { visit, identity, id, path, parts, timeout_ms, way, trace })
     }
@@ -235,6 +235,12 @@ impl<'a> Asked<'a> {
         let upload = if let Rest::Upload(upload) = rest { Some(upload) } else { None };
         Ok(Exchange::new(Tie::new(Arc::clone(hub), placed.place, caller), upload))
     }
+}
+
+/// The way that the request came.
+fn way(visit: &Visit, config: &Config, parts: &Parts) -> Way {
+    let entrance = Entrance { peer: &visit.peer, is_secure: visit.is_secure, authority: authority(parts) };
+    Way::of(entrance, &config.http.trusted_proxies, &parts.headers)
 }
 
 fn authority(parts: &Parts) -> &str {
