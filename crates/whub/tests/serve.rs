@@ -141,3 +141,27 @@ fn secrets_in_old_urls_are_not_logged() {
     assert_eq!(code, 0);
     assert!(log.contains("/nowhere") && !log.contains("hunter2"), "{log}");
 }
+
+#[test]
+fn the_access_log_has_a_line_for_each_call() {
+    let order = "middleware.order=access_log, headers";
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--log", "json", "--set", order];
+    let mut hub = Running::start(command(&serve));
+    let line: serde_json::Value = serde_json::from_str(&hub.line()).unwrap();
+    let at = |arguments: &[&str]| {
+        let mut command = command(arguments);
+        command.env("WHUB_SERVER", line["listening"].as_str().unwrap());
+        command
+    };
+    let mut provider = Running::start(at(&["provide", "/echo", "--echo"]));
+    provider.wait_for("providing /echo");
+    assert_eq!(whub::finish(&mut at(&["call", "/echo", "--data", "hello"])).0, 0);
+    let line: serde_json::Value = serde_json::from_str(&hub.wait_for("whub::access")).unwrap();
+    assert_eq!((&line["level"], &line["target"]), (&"INFO".into(), &"whub::access".into()));
+    assert_eq!((&line["path"], &line["service"]), (&"/echo".into(), &"/echo".into()));
+    assert_eq!((&line["status"], &line["door"]), (&200.into(), &"whub".into()));
+    assert_eq!((&line["up"], &line["down"]), (&5.into(), &5.into()));
+    assert!(line["ms"].as_f64().unwrap() >= line["first_ms"].as_f64().unwrap(), "{line}");
+    assert!(line["provider"].as_str().unwrap().starts_with("c-"), "{line}");
+    assert!(line.get("slug").is_none() && line.get("user").is_none(), "{line}");
+}

@@ -56,6 +56,35 @@ use crate::hub::Now;
 /// One step of the chain.
 ///
 /// Steps are called for many calls at once, so what they remember they guard themselves. They must not block.
+///
+/// ```
+/// use whub_core::middleware::{Asked, Interest, Middleware};
+/// use whub_core::{Fault, Now};
+/// use whub_proto::Code;
+///
+/// /// Nobody calls on Sundays.
+/// #[derive(Debug)]
+/// struct ClosedOnSundays;
+///
+/// impl Middleware for ClosedOnSundays {
+///     fn name(&self) -> &'static str {
+///         "closed_on_sundays"
+///     }
+///
+///     fn interest(&self) -> Interest {
+///         Interest::CALLS
+///     }
+///
+///     fn before(&self, now: Now, call: &mut Asked<'_>) -> Result<(), Fault> {
+///         // The first of January 1970 was a Thursday.
+///         if (now.unix_ms / 86_400_000 + 4) % 7 == 0 {
+///             return Err(Fault::fatal(Code::Unavailable, "shop.closed", "come back on Monday"));
+///         }
+///         call.headers.set("x-open", "yes");
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Middleware: fmt::Debug + Send + Sync {
     /// Its name in `middleware.order`: lower case, with underscores.
     fn name(&self) -> &'static str;

@@ -3,6 +3,7 @@
 use whub_transport::{ListenAddress, TlsAcceptor};
 
 use super::{Config, Problem, load::Sources};
+use crate::chain::KNOWN;
 
 /// What single keys cannot know.
 pub(crate) fn between_keys(config: &Config, sources: &Sources) -> Vec<Problem> {
@@ -96,11 +97,24 @@ fn cors(config: &Config, sources: &Sources) -> Option<Problem> {
     })
 }
 
-/// Whether the certificate and key of `tls` can be read and belong together. `whub config check` asks this; a node
-/// finds out by itself when it starts.
+/// Whether the certificate and key of `tls` can be read and belong together, and whether every step of the chain is one of
+/// the hub's own. `whub config check` asks this; a node finds out by itself when it starts.
 #[must_use]
 pub fn check_files(config: &Config) -> Vec<Problem> {
-    let (Some(certificate), Some(key)) = (&config.tls.cert, &config.tls.key) else { return Vec::new() };
+    certificate(config).into_iter().chain(steps(config)).collect()
+}
+
+fn certificate(config: &Config) -> Option<Problem> {
+    let (Some(certificate), Some(key)) = (&config.tls.cert, &config.tls.key) else { return None };
     let loaded = TlsAcceptor::from_files(certificate, key);
-    loaded.err().map(|error| Problem::new(format!("tls.cert, tls.key: {error}"))).into_iter().collect()
+    loaded.err().map(|error| Problem::new(format!("tls.cert, tls.key: {error}")))
+}
+
+fn steps(config: &Config) -> Option<Problem> {
+    let unknown = config.middleware.order.iter().find(|name| !KNOWN.contains(&name.as_str()))?;
+    let nearest = KNOWN.iter().min_by_key(|known| strsim::osa_distance(known, unknown))?;
+    let text = format!(
+        "middleware.order names `{unknown}`, which no step is called; the nearest one is `{nearest}`"
+    );
+    Some(Problem::new(text))
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::said::said;
 use whub_core::middleware::Rate;
+use whub_server::config::check_files;
 
 #[test]
 fn the_order_is_a_list_with_headers_in_it() {
@@ -11,6 +12,11 @@ fn the_order_is_a_list_with_headers_in_it() {
     assert_eq!(order("access_log, headers, my_own"), ["access_log", "headers", "my_own"]);
     let error = said().set("middleware.order=rate_limit").error();
     assert!(error.contains("leaves out `headers`, which keeps credentials from providers"), "{error}");
+    let problems = check_files(&said().set("middleware.order=headers,acces_log").config());
+    assert_eq!(
+        problems[0].to_string(),
+        "middleware.order names `acces_log`, which no step is called; the nearest one is `access_log`"
+    );
     let error = said().set("middleware.order=headers,headers").error();
     assert!(error.contains("names headers twice"), "{error}");
 }

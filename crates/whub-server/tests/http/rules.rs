@@ -1,10 +1,12 @@
 //! What happens to a request on its way to the provider: which credential counts, which headers pass, who is refused.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use whub_core::Grants;
-use whub_core::middleware::Rate;
+use whub_core::middleware::{AnswerHead, CallRecord, Middleware, Outcome, Rate};
+use whub_core::{Grants, Now};
 use whub_proto::{Body, Flags, Headers, Register, Response, Strings};
+use whub_server::Server;
 use whub_server::config::{Config, RequestHeaders, Secret, ServiceEntry, ServiceRules, Token};
 use whub_transport::Networks;
 
@@ -207,4 +209,60 @@ async fn a_service_may_ask_for_what_is_kept_back() {
     assert_eq!(user, "");
     let (headers, user) = seen(&node, &mut provider, "Authorization: Bearer hub-secret").await;
     assert_eq!((headers, user.as_str()), (vec!["host: localhost".to_owned()], "ada"));
+}
+
+/// Notes how calls end, and lets no server name itself.
+#[derive(Debug, Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Middleware for Notes {
+    fn name(&self) -> &'static str {
+        "notes"
+    }
+
+    fn answered(&self, _: Now, _: &CallRecord, answer: &mut AnswerHead<'_>) {
+        answer.headers.set("server", "none of your business");
+    }
+
+    fn ended(&self, _: Now, call: &CallRecord, outcome: &Outcome) {
+        let provider = if outcome.provider.is_some() { " by a provider" } else { "" };
+        let line = format!("{} {} {} {}{provider}", call.method, call.path, outcome.status, outcome.slug);
+        self.0.lock().unwrap().push(format!("{line} as {} {}", call.user, call.request_id));
+    }
+}
+
+#[tokio::test]
+async fn a_step_of_ones_own_sees_every_call_however_it_ends() {
+    let (node, mut provider) = providing("/a", open_with_token).await;
+    let notes = Arc::new(Notes::default());
+    node.handle.add_middleware(notes.clone());
+    let mut browser = Browser::visit(&node).await;
+    assert_eq!(browser.ask("GET /a\nX-Request-Id: 1\nAuthorization: Bearer no", b"").await.status, 401);
+    assert_eq!(browser.ask("PUT /nobody\nX-Request-Id: 2", b"").await.status, 404);
+    let head = "GET /a?secret\nX-Request-Id: 3\nWhub-Token: hub-secret";
+    let providing = async {
+        let asked = provider.hear().await;
+        provider.send(asked.id, Flags::END, &Body::Response(Response::default()), b"").await;
+    };
+    let (answer, ()) = tokio::join!(browser.ask(head, b""), providing);
+    assert!(answer.is("server", "none of your business"), "{answer:?}");
+    assert_eq!(
+        *notes.0.lock().unwrap(),
+        [
+            "GET /a 401 auth.invalid as  1",
+            "PUT /nobody 404 service.not_found as  2",
+            "GET /a 200  by a provider as ada 3",
+        ]
+    );
+    node.handle.remove_middleware("notes");
+    assert_eq!(browser.ask("GET /nobody", b"").await.status, 404);
+    assert_eq!(notes.0.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_step_that_is_not_there_keeps_the_node_from_starting() {
+    let mut config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
+    config.middleware.order.push("notes".to_owned());
+    let error = Server::bind(config, "test").await.unwrap_err().to_string();
+    assert!(error.starts_with("middleware.order names `notes`, which no step is called"), "{error}");
 }
