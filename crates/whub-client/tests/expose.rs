@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use whub_client::{Client, Code, Health, connect};
 use whub_server::{Server, config::Config};
+use whub_ws::handshake::accept_key;
+use whub_ws::{CloseCode, Opcode, encode_close, encode_frame};
 
 /// Longer than anything here takes on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
@@ -293,6 +295,107 @@ async fn who_goes_away_hangs_up_on_the_application() {
     drop(response);
     let mut rest = Vec::new();
     assert_eq!(soon(asked.socket.read_to_end(&mut rest)).await.unwrap_or_default(), 0);
+}
+
+/// Agrees to a WebSocket with a first message right behind the head.
+async fn accept(asked: &mut Asked, key: &str, fields: &str) {
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+         sec-websocket-accept: {key}\r\n{fields}\r\n"
+    );
+    let mut bytes = head.into_bytes();
+    encode_frame(&mut bytes, Opcode::Text, b"welcome");
+    asked.socket.get_mut().write_all(&bytes).await.unwrap();
+}
+
+/// The payload of the next frame of a client, which is short; its opcode.
+async fn read_frame(asked: &mut Asked) -> (u8, Vec<u8>) {
+    let mut head = [0; 6];
+    soon(asked.socket.read_exact(&mut head)).await.unwrap();
+    let mut payload = vec![0; usize::from(head[1] & 0x7f)];
+    soon(asked.socket.read_exact(&mut payload)).await.unwrap();
+    for (byte, key) in payload.iter_mut().zip(head[2..].iter().cycle()) {
+        *byte ^= key;
+    }
+    (head[0] & 0x0f, payload)
+}
+
+#[tokio::test]
+async fn a_websocket_is_bridged_with_its_subprotocol_and_its_closes() {
+    let (hub, app) = (Hub::start().await, App::start().await);
+    let _exposure = hub.client.expose("shop", app.url()).await.unwrap();
+    let answered = async {
+        let mut asked = app.asked().await;
+        assert_eq!(asked.line(), "GET /chat?room=1 HTTP/1.1");
+        assert_eq!(asked.field("sec-websocket-protocol"), Some("chat.v1"));
+        assert_eq!(asked.field("x-forwarded-prefix"), Some("/shop"));
+        let key = accept_key(asked.field("sec-websocket-key").unwrap().as_bytes());
+        accept(&mut asked, &key, "sec-websocket-protocol: chat.v1\r\n").await;
+        assert_eq!(read_frame(&mut asked).await, (0x1, b"hello".to_vec()));
+        let mut bytes = Vec::new();
+        encode_frame(&mut bytes, Opcode::Ping, b"there?");
+        encode_close(&mut bytes, CloseCode::new(4001).unwrap(), "enough", None);
+        asked.socket.get_mut().write_all(&bytes).await.unwrap();
+        assert_eq!(read_frame(&mut asked).await, (0xa, b"there?".to_vec()));
+        let (opcode, close) = read_frame(&mut asked).await;
+        assert_eq!((opcode, &close[..2]), (0x8, &4001_u16.to_be_bytes()[..]));
+    };
+    let call = async {
+        let mut socket = hub.client.websocket("/shop/chat?room=1").protocol("chat.v1").await.unwrap();
+        assert_eq!(socket.protocol(), Some("chat.v1"));
+        assert_eq!(socket.next().await.unwrap(), Some("welcome".into()));
+        socket.send("hello").await.unwrap();
+        assert_eq!(socket.next().await.unwrap(), None);
+        let close = socket.close_frame().unwrap().clone();
+        assert_eq!((close.code, close.reason.as_str()), (4001, "enough"));
+    };
+    tokio::join!(soon(answered), soon(call));
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_is_not_taken_for_one() {
+    let (hub, app) = (Hub::start().await, App::start().await);
+    let _exposure = hub.client.expose("shop", app.url()).await.unwrap();
+    let answered = async {
+        accept(&mut app.asked().await, "wrong", "").await;
+        app.asked().await.answer("HTTP/1.1 403 Forbidden\r\ncontent-length: 7\r\n\r\nmembers").await;
+    };
+    let calls = async {
+        let error = hub.client.websocket("/shop/chat").await.unwrap_err();
+        assert_eq!(error.slug(), "expose.broken", "{error}");
+        let error = hub.client.websocket("/shop/chat").await.unwrap_err();
+        assert_eq!(error.code(), Code::Forbidden, "{error}");
+    };
+    tokio::join!(soon(answered), soon(calls));
+}
+
+#[tokio::test]
+async fn a_host_of_its_own_is_the_applications_alone() {
+    let (hub, app) = (Hub::start().await, App::start().await);
+    let exposure = hub.client.expose("", app.url()).host("Shop.localhost:80").await.unwrap();
+    assert_eq!(exposure.patterns(), ["//shop.localhost/*rest"]);
+    let answered = async {
+        let mut asked = app.asked().await;
+        assert_eq!(asked.line(), "GET /v1/status HTTP/1.1");
+        assert_eq!(asked.field("x-forwarded-host"), Some("shop.localhost"));
+        assert_eq!(asked.field("x-forwarded-prefix"), None);
+        let inner = format!("http://{}/login", app.authority());
+        asked.answer(&format!("HTTP/1.1 302 Found\r\nlocation: {inner}\r\ncontent-length: 0\r\n\r\n")).await;
+        let mut asked = asked.next().await.unwrap();
+        assert_eq!(asked.line(), "GET /a/b/ HTTP/1.1");
+        asked.answer(EMPTY).await;
+    };
+    let calls = async {
+        let mut socket = TcpStream::connect(&hub.authority).await.unwrap();
+        let request = "GET /v1/status HTTP/1.1\r\nhost: shop.localhost\r\nconnection: close\r\n\r\n";
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("\r\nlocation: /login\r\n"), "{answer}");
+        // Over the protocol the host stands in the path.
+        assert_eq!(hub.client.call("//shop.localhost/a/b/").await.unwrap().status, 204);
+    };
+    tokio::join!(soon(answered), soon(calls));
 }
 
 #[tokio::test]

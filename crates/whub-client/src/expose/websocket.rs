@@ -163,6 +163,9 @@ impl ToApp {
 
     /// The application has closed, or is lost: answers its close and waits for the caller's.
     async fn finish(&mut self, end: End) {
+        while let Ok(payload) = self.ponged.try_recv() {
+            self.app.pong(&payload);
+        }
         match end {
             End::Closed(frame) => self.app.close_reply(frame.as_ref()),
             End::Breach(code) => self.app.close(code, ""),
