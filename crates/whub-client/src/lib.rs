@@ -31,6 +31,9 @@
 //! trying again makes sense. Every queue is bounded and every wait has a deadline, except where the documentation
 //! says that a person or another program is waited for.
 //!
+//! A service may also accept WebSockets ([`Request::accept`]), and a program open one ([`Client::websocket`]): a [`Socket`] is a
+//! call whose two directions carry messages instead of one body each, under the same credit.
+//!
 //! Absent on purpose: session resume and several connections at once, until hubs offer them; rooms with many members.
 
 mod backoff;
