@@ -20,6 +20,7 @@ use crate::credit::Credit;
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::key::Key;
+use crate::progress::{Progress, Watcher};
 use crate::socket::WEBSOCKET;
 
 /// A call about to be made: set what it needs, then await it.
@@ -42,6 +43,7 @@ pub struct Call {
     body: Source,
     /// It asks for a WebSocket.
     socket: bool,
+    progress: Watcher,
 }
 
 impl Call {
@@ -61,6 +63,7 @@ impl Call {
             timeout,
             body: Source::default(),
             socket: false,
+            progress: Watcher::default(),
         }
     }
 
@@ -145,11 +148,18 @@ impl Call {
         self
     }
 
+    /// Hands over what the service says of the call before it answers. `watch` is called by the connection, so it must not
+    /// wait for anything.
+    pub fn on_progress(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.progress = Watcher::new(watch);
+        self
+    }
+
     async fn send(self) -> Result<Response, Error> {
         let Opened { head, mut body, guard, .. } = self.open().await?;
         body.keep = Some(Box::new(guard));
-        let ResponseHead { status, format, headers } = head;
-        Ok(Response { status, format, headers, body })
+        let ResponseHead { status, format, headers, moved } = head;
+        Ok(Response { status, format, headers, body, moved })
     }
 
     /// Sends the request and waits for the head of the response.
@@ -188,6 +198,7 @@ impl Call {
             head: Some(head),
             pieces,
             upload: Arc::clone(&upload),
+            progress: self.progress,
         };
         let mut guard = Guard { key, client: self.client.clone(), pump: None };
         self.client.send(Command::Call(Box::new(order))).await?;
@@ -272,6 +283,8 @@ pub struct Response {
     pub headers: Headers,
     /// The body.
     pub body: Body,
+    /// How often the hub moved the call to another provider because one was lost.
+    pub moved: u8,
 }
 
 impl Response {

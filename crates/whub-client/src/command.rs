@@ -15,6 +15,7 @@ use crate::headers::Headers;
 use crate::key::Key;
 use crate::message::Message;
 use crate::pair::PairEvent;
+use crate::progress::Watcher;
 use crate::publish::Published;
 use crate::queue::Queue;
 use crate::serve::{Handler, Offer, ServiceError};
@@ -118,6 +119,7 @@ pub(crate) struct Order {
     /// Bounded by the credit that the session counts.
     pub(crate) pieces: mpsc::UnboundedSender<Piece>,
     pub(crate) upload: Arc<Credit>,
+    pub(crate) progress: Watcher,
 }
 
 /// A response without its body.
@@ -126,6 +128,8 @@ pub(crate) struct ResponseHead {
     pub(crate) status: u16,
     pub(crate) format: Format,
     pub(crate) headers: Headers,
+    /// How often the call was moved to another provider.
+    pub(crate) moved: u8,
 }
 
 impl Order {

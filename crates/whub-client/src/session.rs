@@ -174,7 +174,7 @@ impl Session {
         match &frame.body {
             Body::Ok(success) => self.handle_ok(id, success, wanted),
             Body::Error(failure) => self.handle_error(id, Error::remote(failure), wanted),
-            Body::Response(response) => return self.handle_response(id, flags, response, payload),
+            Body::Response(response) => return self.handle_response(&frame, response, payload),
             Body::Data(data) if id % 2 == 1 => return self.handle_data(id, flags, data, payload, wanted),
             Body::Data(data) => self.handle_upload(id, flags, data, payload)?,
             Body::Request(request) => return self.handle_request(now, &frame, request, payload, wanted),

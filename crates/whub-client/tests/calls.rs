@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{open, within};
 use whub_client::{Code, ErrorKind};
-use whub_proto::{Body, Credit, Data, Failure, Flags, Headers, Kind, Response};
+use whub_proto::{Body, Credit, Data, Failure, Flags, Headers, Kind, Response, Via};
 
 #[tokio::test(start_paused = true)]
 async fn a_call_gets_its_response() {
@@ -31,6 +31,27 @@ async fn a_call_gets_its_response() {
     connection.say_with(1, Flags::END, None, &Body::Data(Data::default()), b"o").await;
     let outcome = within(calling).await.unwrap().unwrap();
     assert_eq!(outcome, (201, Some("text/plain".to_owned()), "two".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_comes_before_the_answer_which_says_how_often_it_was_moved() {
+    let (_hub, mut connection, client) = open().await;
+    let (told, mut news) = tokio::sync::mpsc::unbounded_channel();
+    let calling = tokio::spawn(async move {
+        let call = client.call("/slow").on_progress(move |progress| drop(told.send(progress)));
+        call.await.map(|response| (response.status, response.moved))
+    });
+    let id = connection.hear(Kind::Request).await.id();
+    let progress = Response { status: 102, headers: Headers::new(&[("done", "40")]), ..Response::default() };
+    connection.say_with(id, Flags::NONE, None, &Body::Response(progress), b"almost").await;
+    let heard = within(news.recv()).await.unwrap();
+    assert_eq!(
+        (heard.status, heard.headers.get("done"), &heard.payload[..]),
+        (102, Some("40"), &b"almost"[..])
+    );
+    let via = Via { moved: 2, ..Via::default() };
+    connection.say_with(id, Flags::END, Some(&via), &Body::Response(Response::default()), b"").await;
+    assert_eq!(within(calling).await.unwrap().unwrap(), (200, 2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use whub_proto::{Body, Cancel, Code, Credit, Data, Flags, Headers, Request, Response};
+use whub_proto::{Body, Cancel, Code, Credit, Data, Flags, Frame, Headers, Request, Response};
 
 use super::{Live, Session};
 use crate::body::Piece;
@@ -11,6 +11,7 @@ use crate::command::{Order, ResponseHead};
 use crate::credit::{Allowance, WINDOW_BYTES};
 use crate::error::Error;
 use crate::key::Key;
+use crate::progress::Progress;
 use crate::session::sockets::Ends;
 use crate::socket::ACCEPTED;
 use crate::wanted::{Waiting, Wanted};
@@ -123,13 +124,18 @@ impl Session {
 
     pub(super) fn handle_response(
         &mut self,
-        id: u64,
-        flags: Flags,
+        frame: &Frame<'_>,
         response: &Response<'_>,
         payload: Bytes,
     ) -> Result<(), Error> {
+        let (id, flags) = (frame.head.id, frame.head.flags);
         // A call that was cancelled meanwhile.
         let Some(Live::Call(calling)) = self.live.get_mut(&id) else { return Ok(()) };
+        if matches!(response.status, 100 | 102..=199) && calling.order.head.is_some() {
+            let (status, headers) = (response.status, response.headers);
+            calling.order.progress.tell(|| Progress { status, headers: headers.into(), payload });
+            return Ok(());
+        }
         let Some(head) = calling.order.head.take() else {
             return Err(Error::protocol("the hub answered a call twice"));
         };
@@ -140,6 +146,7 @@ impl Session {
             status: response.status,
             format: response.format,
             headers: response.headers.into(),
+            moved: frame.via.map_or(0, |via| via.moved),
         };
         // A caller that is gone has let go of the call; its release is on its way.
         let _ = head.send(Ok(answer));
