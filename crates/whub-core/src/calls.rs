@@ -94,6 +94,9 @@ impl Hub {
     /// `Unauthorized` or `Forbidden` when the service is not for this caller, what a step of the chain refuses,
     /// `NotFound` when nobody provides the path, `Unavailable` when every provider is full and too many calls wait.
     pub fn place_call(&self, now: Now, caller: Caller<'_>, order: &Order<'_>) -> Result<Placed, Fault> {
+        if !self.roles.access && !order.path.is_own() && order.door != Door::Local {
+            return Err(self.turn_away(now, caller, order, no_access()));
+        }
         let service = self.services_for(order.path).find(order.path);
         if let Some(Err(fault)) = service.as_ref().map(|service| service.admit(caller.user)) {
             self.counters.forbidden.one();
@@ -210,6 +213,7 @@ impl Hub {
             websocket: order.request.method == WEBSOCKET,
             affinity: affinity(settings.choose, caller, order.request.key),
             moved: 0,
+            hops: 0,
             step: 0,
             seat: None,
             service: Arc::clone(service),
@@ -311,6 +315,12 @@ pub(crate) fn deadline_exceeded() -> Fault {
 
 fn head_too_large(error: TooLarge) -> Fault {
     Fault::fatal(Code::TooLarge, HEAD_TOO_LARGE, error.to_string())
+}
+
+fn no_access() -> Fault {
+    let reason =
+        "this node holds providers and takes no calls (its node.roles lack `access`); call an access node";
+    Fault::fatal(Code::Unsupported, "node.no_access", reason)
 }
 
 fn not_found(path: &ServicePath<'_>) -> Fault {

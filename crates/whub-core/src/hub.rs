@@ -39,7 +39,25 @@ pub struct Hub {
     pub counters: Counters,
     /// What one session may take.
     pub limits: SessionLimits,
+    /// What the node is there for.
+    pub roles: Roles,
     next_session: AtomicU64,
+}
+
+/// What a node is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// It takes the calls of clients, for its own services and those of nodes that it was joined to.
+    pub access: bool,
+    /// It takes providers.
+    pub service: bool,
+}
+
+impl Default for Roles {
+    /// Both.
+    fn default() -> Self {
+        Self { access: true, service: true }
+    }
 }
 
 /// What one session may take, and how long it may be silent.
@@ -106,6 +124,7 @@ impl Hub {
             chain: ChainSlot::default(),
             counters: Counters::default(),
             limits,
+            roles: Roles::default(),
             next_session: AtomicU64::new(1),
         }
     }

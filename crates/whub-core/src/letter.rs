@@ -58,6 +58,8 @@ pub struct Call {
     pub affinity: u64,
     /// How often it was moved to another provider.
     pub moved: u8,
+    /// Nodes that it passed through before this one.
+    pub hops: u8,
     /// How often it was given a place so far, so that news that overtake each other are told apart.
     pub step: u8,
     /// The place that it takes among the provider's calls in flight; given back when it is dropped. `None` while it has

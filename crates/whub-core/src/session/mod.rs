@@ -15,4 +15,5 @@ mod seat;
 pub use client::{ClientSession, Handled, Output, Peer};
 pub use liveness::{Liveness, Silence};
 pub use plain::{PlainHalf, PlainOutput};
+pub(crate) use providing::{count_answer, count_error};
 pub use publishing::Issue;

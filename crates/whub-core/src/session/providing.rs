@@ -35,6 +35,11 @@ impl ClientSession {
     fn register(&mut self, now: Now, register: &Register<'_>) -> Result<(), Fault> {
         let registration = Registration::parse(register)?;
         let Some(identity) = self.identity() else { return Ok(()) };
+        if !self.hub.roles.service {
+            let reason =
+                "this node takes no providers (its node.roles lack `service`); connect to a service node";
+            return Err(Fault::fatal(Code::Unsupported, "node.no_services", reason));
+        }
         identity.grants.may_provide(&registration.pattern)?;
         if self.is_draining() {
             return Err(Fault::draining());
@@ -383,12 +388,12 @@ fn for_both(call: &Call, count: impl Fn(&Stats)) {
     }
 }
 
-fn count_answer(call: &Call, now: Instant, status: u16) {
+pub(crate) fn count_answer(call: &Call, now: Instant, status: u16) {
     let after = now.saturating_duration_since(call.since);
     for_both(call, |stats| stats.answered(after, status));
 }
 
-fn count_error(call: &Call, code: Code) {
+pub(crate) fn count_error(call: &Call, code: Code) {
     for_both(call, |stats| stats.errors.count(code));
 }
 
