@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use whub_core::{
-    Authenticator, Fault, Grants, Hub, Identity, Letter, Post, SessionId, SessionLimits, StaticTokens, Token,
+    Authenticator, Fault, Grants, Hub, Identity, Letter, Post, Roles, SessionId, SessionLimits, StaticTokens,
+    Token,
 };
 use whub_proto::names::ServicePath;
 use whub_transport::{DirectWriter, TransportCounters};
@@ -67,7 +68,10 @@ impl Node {
             ping: config.limits.ping,
         };
         let agent = concat!("whub/", env!("CARGO_PKG_VERSION"));
-        let hub = Arc::new(Hub::new(name, agent, limits));
+        let roles = Roles { access: config.node.is("access"), service: config.node.is("service") };
+        let mut hub = Hub::new(name, agent, limits);
+        hub.roles = roles;
+        let hub = Arc::new(hub);
         let chain = ChainMaker::default();
         chain.apply(&hub, &config);
         // Without randomness choices can be foreseen, and nothing else.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use whub_core::middleware::Middleware;
-use whub_core::{Hub, Peer};
+use whub_core::{Hub, Joined, Peer};
 use whub_transport::{
     Admission, AdmissionLimits, BindError, Door, Listener, Opened, PeerAddress, Talk, TlsAcceptor,
     TransportCounters,
@@ -184,6 +184,12 @@ impl Handle {
     #[must_use]
     pub fn hub(&self) -> &Arc<Hub> {
         &self.0.hub
+    }
+
+    /// Has this node pass calls on to the services of another one in this process, which keeps the providers. Services
+    /// of this node come first. They part when what this returns is dropped.
+    pub fn join(&self, service_node: &Self) -> Joined {
+        whub_core::join(self.hub(), service_node.hub(), Arc::new(connection::now))
     }
 
     /// Adds a step to the chain of every call, in the place of one with its name. Where `middleware.order` names it, it

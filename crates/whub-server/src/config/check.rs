@@ -9,6 +9,7 @@ use crate::chain::KNOWN;
 pub(crate) fn between_keys(config: &Config, sources: &Sources) -> Vec<Problem> {
     [
         listeners(config, sources),
+        roles(config, sources),
         tls(config, sources),
         openness(config, sources),
         chain(config, sources),
@@ -36,6 +37,17 @@ fn listeners(config: &Config, sources: &Sources) -> Option<Problem> {
         .enumerate()
         .find(|(index, address)| !chosen_by_system(address) && config.listen[..*index].contains(address));
     twice.map(|(_, address)| problem(sources, "listen", format!("listen names {address} twice")))
+}
+
+fn roles(config: &Config, sources: &Sources) -> Option<Problem> {
+    let roles = &config.node.roles;
+    if let Some(unknown) = roles.iter().find(|role| !matches!(role.as_str(), "access" | "service")) {
+        let text = format!("node.roles names {unknown:?}; the roles are \"access\" and \"service\"");
+        return Some(problem(sources, "node.roles", text));
+    }
+    roles
+        .is_empty()
+        .then(|| problem(sources, "node.roles", "node.roles is empty; name access, service or both"))
 }
 
 fn tls(config: &Config, sources: &Sources) -> Option<Problem> {

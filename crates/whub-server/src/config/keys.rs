@@ -74,6 +74,13 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         Field::Text(|c| &mut c.node.name),
         "Name of this node; when unset, the machine's host name.",
     ),
+    key(
+        "node.roles",
+        Field::Words(|c| &mut c.node.roles),
+        "access,service",
+        "What the node is there for. `access`: it takes the calls of clients, for its services and those of nodes that \
+         it is joined to. `service`: it takes providers. The hub's own services, channels and pairs are there either way.",
+    ),
     unset(
         "data.dir",
         Field::Path(|c| &mut c.data.dir),
@@ -705,7 +712,7 @@ fn anonymous(config: &mut Config) -> &mut Grant {
 fn blank() -> Config {
     Config {
         listen: Vec::new(),
-        node: Node { name: None },
+        node: Node { name: None, roles: Vec::new() },
         data: Data { dir: None },
         tls: Tls { cert: None, key: None, self_signed: false },
         auth: Auth { anonymous: None },

@@ -88,6 +88,16 @@ impl Config {
 pub struct Node {
     /// The node's name; `None` means the machine's host name.
     pub name: Option<String>,
+    /// What the node is there for: `access`, `service` or both.
+    pub roles: Vec<String>,
+}
+
+impl Node {
+    /// Whether the node has this role.
+    #[must_use]
+    pub fn is(&self, role: &str) -> bool {
+        self.roles.iter().any(|known| known == role)
+    }
 }
 
 /// Section `data`.

@@ -220,3 +220,15 @@ fn a_flag_without_a_value_and_a_file_that_is_absent_are_told() {
     let problems = ConfigFile::read("no/such/whub.toml".as_ref()).unwrap_err().to_string();
     assert_eq!(problems, "cannot read the configuration no/such/whub.toml: there is no such file");
 }
+
+#[test]
+fn a_node_has_roles_that_there_are() {
+    assert_eq!(
+        said().file("[node]\nroles = [\"access\", \"servce\"]\n").error(),
+        "whub.toml:2: node.roles names \"servce\"; the roles are \"access\" and \"service\""
+    );
+    assert_eq!(
+        said().set("node.roles=[]").error(),
+        "--set node.roles: node.roles is empty; name access, service or both"
+    );
+}

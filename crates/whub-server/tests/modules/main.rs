@@ -16,3 +16,4 @@ mod life;
 mod local;
 mod messages;
 mod people;
+mod roles;
