@@ -12,7 +12,7 @@ use crate::letter::{Call, CallId, CallKey, Letter};
 use crate::mailbox::Mailbox;
 use crate::middleware::{Asked, Chain, Door, Watch};
 use crate::packet::Packet;
-use crate::services::{Choose, Service, Withdrawn, hash};
+use crate::services::{Choose, Roster, Service, Withdrawn, hash};
 
 /// Bytes of one direction of a stream that may be under way before the receiver sends credit: 256 KiB.
 pub const WINDOW: u32 = 256 * 1024;
@@ -86,6 +86,18 @@ pub struct Placed {
     pub deadline: Instant,
 }
 
+/// A service, and how it is just now: looked up once for all that a call wants to know.
+struct Found {
+    service: Arc<Service>,
+    roster: Arc<Roster>,
+}
+
+impl Found {
+    fn new(service: Arc<Service>) -> Self {
+        Self { roster: service.roster(), service }
+    }
+}
+
 impl Hub {
     /// Finds a provider and hands the call over, or has it wait for one. From then on exactly one outcome comes to the
     /// caller's mailbox, unless the caller [abandons](Self::abandon) the call.
@@ -97,16 +109,17 @@ impl Hub {
         if !self.roles.access && !order.path.is_own() && order.door != Door::Local {
             return Err(self.turn_away(now, caller, order, no_access()));
         }
-        let service = self.services_for(order.path).find(order.path);
-        if let Some(Err(fault)) = service.as_ref().map(|service| service.admit(caller.user)) {
+        let found = self.services_for(order.path).find(order.path).map(Found::new);
+        if let Some(Err(fault)) = found.as_ref().map(|found| found.roster.access.admit(caller.user)) {
             self.counters.forbidden.one();
             return Err(self.turn_away(now, caller, order, fault));
         }
         match self.chain.for_call(!order.request.headers.is_empty()) {
-            None => self.hand_over(now, caller, order, service.as_ref()),
+            None => self.hand_over(now, caller, order, found.as_ref()),
             Some((chain, number)) => {
-                let asked = Asked::new(number, caller, order, service.as_deref());
-                self.place_through(&chain, now, asked, order, service.as_ref())
+                let service = found.as_ref().map(|found| &*found.service);
+                let asked = Asked::new(number, caller, order, service);
+                self.place_through(&chain, now, asked, order, found.as_ref())
             }
         }
     }
@@ -136,7 +149,7 @@ impl Hub {
         now: Now,
         mut asked: Asked<'_>,
         order: &Order<'_>,
-        service: Option<&Arc<Service>>,
+        found: Option<&Found>,
     ) -> Result<Placed, Fault> {
         if let Err(fault) = chain.before(now, &mut asked) {
             self.count_refusal(&fault);
@@ -149,11 +162,11 @@ impl Hub {
         let caller = Caller { mailbox: outcome_to.as_ref().unwrap_or(asked.caller.mailbox), ..asked.caller };
         let pairs = asked.headers.changes();
         let placed = match &pairs {
-            None => self.hand_over(now, caller, order, service),
+            None => self.hand_over(now, caller, order, found),
             Some(pairs) => {
                 let request = Request { headers: Headers::new(pairs), ..*order.request };
                 let order = Order { request: &request, envelope: None, ..*order };
-                self.hand_over(now, caller, &order, service)
+                self.hand_over(now, caller, &order, found)
             }
         };
         let Some(watch) = watch else { return placed };
@@ -178,13 +191,14 @@ impl Hub {
         now: Now,
         caller: Caller<'_>,
         order: &Order<'_>,
-        service: Option<&Arc<Service>>,
+        found: Option<&Found>,
     ) -> Result<Placed, Fault> {
-        let Some(service) = service else {
+        let Some(found) = found else {
             self.counters.calls_not_found.one();
             return Err(not_found(order.path));
         };
-        let settings = service.settings();
+        let service = &found.service;
+        let settings = &found.roster.settings;
         let timeout = match order.timeout_ms {
             0 => settings.call_timeout.unwrap_or(self.limits.call_timeout),
             ms => Duration::from_millis(ms.into()),
@@ -218,7 +232,7 @@ impl Hub {
             seat: None,
             service: Arc::clone(service),
         });
-        match self.seat(now.at, call) {
+        match self.seat(now.at, &found.roster, call) {
             Ok(place) => {
                 self.counters.calls_accepted.one();
                 service.stats.calls.one();
@@ -234,12 +248,17 @@ impl Hub {
     }
 
     /// Gives the call to a provider, or to the line of those who wait.
-    pub(crate) fn seat(&self, now: Instant, call: Box<Call>) -> Result<Place, (Box<Call>, Fault)> {
+    pub(crate) fn seat(
+        &self,
+        now: Instant,
+        roster: &Roster,
+        call: Box<Call>,
+    ) -> Result<Place, (Box<Call>, Fault)> {
         let service = Arc::clone(&call.service);
         let mut call = call;
         // Nobody overtakes those who wait.
         if service.waiting() == 0 {
-            match service.offer(call) {
+            match service.offer(roster, call) {
                 Ok(provider) => return Ok(Place::At(provider)),
                 Err(refused) => call = refused.call,
             }

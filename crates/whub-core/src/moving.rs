@@ -63,7 +63,7 @@ impl Hub {
         call.moved += 1;
         call.step += 1;
         let (caller, key, step) = (call.caller.clone(), call.key(), call.step);
-        match self.seat(now, call) {
+        match self.seat(now, &service.roster(), call) {
             Ok(place) => {
                 service.stats.moved.one();
                 self.tell_place(&caller, key, place, step);

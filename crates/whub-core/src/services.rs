@@ -36,9 +36,9 @@ pub(crate) use line::{Waiting, Withdrawn};
 use events::Observers;
 use line::Line;
 use provider::Refused;
-use roster::{Chance, Roster, mix};
+use roster::{Chance, mix};
 
-pub(crate) use roster::hash;
+pub(crate) use roster::{Roster, hash};
 use usher::Bell;
 
 /// The table of services.
@@ -265,8 +265,7 @@ impl Service {
     ///
     /// # Errors
     /// The call, when each of them is full or just leaving.
-    pub(crate) fn offer(&self, call: Box<Call>) -> Result<Mailbox, Refused> {
-        let roster = self.roster();
+    pub(crate) fn offer(&self, roster: &Roster, call: Box<Call>) -> Result<Mailbox, Refused> {
         let turn = self.turn.fetch_add(1, Relaxed);
         roster.offer(Chance { turn, random: mix(self.seed.wrapping_add(turn)) }, call)
     }

@@ -42,7 +42,7 @@ impl Hub {
             let Waiting { mut call, until } = waiting;
             call.step += 1;
             let (caller, key, step) = (call.caller.clone(), call.key(), call.step);
-            match service.offer(call) {
+            match service.offer(&service.roster(), call) {
                 Ok(provider) => {
                     let place = Place::At(provider);
                     if line.taken() {
