@@ -101,6 +101,8 @@ pub struct Outcome {
     pub slug: Cow<'static, str>,
     /// The chain, or the table of services, turned the call away: no provider has seen it.
     pub refused: bool,
+    /// From the request to the moment when the provider that was asked last had it; `None` when none had.
+    pub taken: Option<Duration>,
     /// From the request to the head of the answer, if one came.
     pub first: Option<Duration>,
     /// From the request to the end.
@@ -123,6 +125,7 @@ impl Outcome {
             code: fault.code,
             slug: fault.slug.into(),
             refused: true,
+            taken: None,
             first: None,
             duration: Duration::ZERO,
             bytes_up,

@@ -38,6 +38,7 @@ pub(crate) struct Watch {
 #[derive(Debug, Default)]
 struct Progress {
     status: u16,
+    taken: Option<Duration>,
     first: Option<Duration>,
     down: u64,
     moved: u8,
@@ -163,6 +164,7 @@ impl Watch {
                 code,
                 slug,
                 refused: false,
+                taken: progress.taken,
                 first: progress.first,
                 duration: now.at.saturating_duration_since(self.record.began.at),
                 bytes_up: self.up.load(Relaxed),
@@ -223,7 +225,12 @@ impl Post for Watch {
     }
 
     fn served_by(&self, provider: &str) {
-        self.progress().provider = Some(provider.into());
+        let taken = self.chain.now().at.saturating_duration_since(self.record.began.at);
+        {
+            let mut progress = self.progress();
+            progress.provider = Some(provider.into());
+            progress.taken = Some(taken);
+        }
         self.caller.served_by(provider);
     }
 
