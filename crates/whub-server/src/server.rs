@@ -163,6 +163,8 @@ impl ServerBuilder {
             listeners.push(Listener::bind(address, Arc::clone(&counters)).await?);
         }
         let node = Arc::new(Node::new(config, &name, counters));
+        // For what the configuration wants to be recorded from the first call on.
+        node.seat_inspector();
         node.listens(listeners.iter().map(|listener| listener.local_addr().to_string()).collect());
         let registry = Registry::new(modules, Handle(Arc::clone(&node), door.tls.clone()))?;
         let modules = Modules::start(registry, Arc::clone(&node)).await?;

@@ -146,6 +146,7 @@ impl Recorded {
             put("refused", if end.refused { true.into() } else { Value::Null });
             put("provider", end.provider.as_deref().into());
             put("moved", if end.moved > 0 { end.moved.into() } else { Value::Null });
+            put("queued_ms", end.taken.map(ms).into());
             put("first_ms", end.first.map(ms).into());
             put("duration_ms", ms(end.duration).into());
             put("bytes_up", end.bytes_up.into());

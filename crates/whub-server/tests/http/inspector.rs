@@ -64,6 +64,8 @@ async fn recording_begins_when_somebody_looks_and_ends_on_demand() {
     ] {
         assert_eq!(listed[name], value, "{name} of {listed}");
     }
+    assert!(listed["provider"].as_str().unwrap().starts_with("c-"), "{listed}");
+    assert!(listed["queued_ms"].as_f64() <= listed["first_ms"].as_f64() && listed["queued_ms"].is_number());
     assert!(listed["first_ms"].as_f64() <= listed["duration_ms"].as_f64() && listed["first_ms"].is_number());
 
     let id = &listed["id"];
@@ -116,6 +118,28 @@ async fn a_call_is_made_anew() {
     drop(provider);
     node.until(|hub| hub.services.list().is_empty()).await;
     assert_eq!(browser.ask(&replay, b"").await.status, 404);
+}
+
+#[tokio::test]
+async fn what_the_configuration_names_is_recorded_from_the_first_call_on() {
+    let services = vec!["/a".parse().unwrap()];
+    let node = Node::with(|config| config.inspect.services = services).await;
+    let mut provider = node.client().await;
+    provider.register(1, "/a").await;
+    let mut browser = Browser::visit(&node).await;
+    call(&mut browser, &mut provider, "GET /a", b"").await;
+    assert_eq!(browser.ask("GET /b", b"").await.status, 404);
+    let seen = calls(&mut browser, "/v1/inspect").await;
+    assert_eq!((seen.len(), &seen[0]["path"]), (1, &"/a".into()));
+    // A reload that no longer names it takes the inspector out, once nobody looks.
+    assert_eq!(browser.ask("DELETE /v1/inspect", b"").await.status, 200);
+    let is_there = || {
+        let chain = node.hub.chain.current();
+        chain.is_some_and(|chain| chain.steps().iter().any(|step| step.name() == "inspector"))
+    };
+    assert!(is_there());
+    node.handle.reload(whub_server::config::Config::default());
+    assert!(!is_there());
 }
 
 #[tokio::test]
