@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use whub_core::Hub;
 use whub_core::middleware::{
-    Authentication, BlockList, Blocking, Chain, HeaderName, HeaderRules, HeaderStep, Middleware, Network,
-    PerService, RateLimit, RateLimits, Rates, RequestId, SizeLimit, Sizes, Throttle,
+    Authentication, BlockList, Blocking, Chain, FromTo, HeaderName, HeaderRules, HeaderStep, Middleware,
+    Network, PerService, RateLimit, RateLimits, Rates, RequestId, SizeLimit, Sizes, Throttle,
 };
 use whub_proto::names::Pattern;
 use whub_transport::Networks;
@@ -15,8 +15,16 @@ use crate::config::{Config, RequestHeaders, ResponseHeaders, ServiceRules};
 use crate::connection::now;
 
 /// Steps that every hub knows, in the order that suits most.
-pub(crate) const KNOWN: [&str; 7] =
-    ["request_id", "access_log", "block_list", "rate_limit", "size_limit", "authentication", "headers"];
+pub(crate) const KNOWN: [&str; 8] = [
+    "request_id",
+    "access_log",
+    "from_to",
+    "block_list",
+    "rate_limit",
+    "size_limit",
+    "authentication",
+    "headers",
+];
 
 /// What the next chain is made of beside the configuration.
 #[derive(Debug, Default)]
@@ -96,6 +104,7 @@ impl State {
         match name {
             "request_id" => Some(Arc::new(RequestId)),
             "access_log" => Some(Arc::new(AccessLog)),
+            "from_to" => Some(Arc::new(FromTo)),
             "block_list" => self.block_list(config),
             "rate_limit" => self.rate_limit(config),
             "size_limit" => size_limit(config),

@@ -23,6 +23,7 @@ mod block_list;
 mod bucket;
 mod chain;
 mod fields;
+mod from_to;
 mod headers;
 mod names;
 mod per_service;
@@ -41,6 +42,7 @@ pub use block_list::{BlockList, Blocking, Throttle};
 pub use bucket::{BUCKETS_MAX, Buckets, Rate};
 pub use chain::{Chain, ChainSlot, Clock};
 pub use fields::Fields;
+pub use from_to::FromTo;
 pub use headers::{HeaderRules, HeaderStep, is_hubs_own, is_kept_back};
 pub use names::{HeaderName, HeaderNameError, HeaderNames};
 pub use per_service::PerService;
@@ -55,7 +57,8 @@ use crate::hub::Now;
 
 /// One step of the chain.
 ///
-/// Steps are called for many calls at once, so what they remember they guard themselves. They must not block.
+/// Steps are called for many calls at once, so what they remember they guard themselves. They must not block, nor
+/// call the hub: a call may end while one of its tables is locked.
 ///
 /// ```
 /// use whub_core::middleware::{Asked, Interest, Middleware};

@@ -67,16 +67,19 @@ pub struct AnswerHead<'a> {
     pub payload: &'a [u8],
     /// Nothing follows.
     pub is_whole: bool,
+    /// The hub's name for the client that gave it.
+    pub provider: Option<Arc<str>>,
 }
 
 impl<'a> AnswerHead<'a> {
-    pub(crate) fn new(frame: &Frame<'a>, response: &Response<'a>) -> Self {
+    pub(crate) fn new(frame: &Frame<'a>, response: &Response<'a>, provider: Option<Arc<str>>) -> Self {
         Self {
             status: response.status,
             format: response.format,
             headers: Fields::new(response.headers),
             payload: frame.payload,
             is_whole: frame.head.flags.contains(Flags::END),
+            provider,
         }
     }
 

@@ -117,16 +117,17 @@ impl Watch {
         if matches!(response.status, 100 | 102..=199) {
             return packet;
         }
-        {
+        let provider = {
             let mut progress = self.progress();
             progress.status = response.status;
             progress.moved = frame.via.map_or(0, |via| via.moved);
             progress.first = Some(now.at.saturating_duration_since(self.record.began.at));
-        }
+            progress.provider.clone()
+        };
         if !self.chain.sees_answers() {
             return packet;
         }
-        let mut answer = AnswerHead::new(&frame, &response);
+        let mut answer = AnswerHead::new(&frame, &response, provider);
         self.chain.answered(now, &self.record, &mut answer);
         answer.rebuilt(&frame, &response).unwrap_or(packet)
     }

@@ -379,7 +379,7 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "middleware.order",
         Field::Words(|c| &mut c.middleware.order),
         "block_list, rate_limit, size_limit, authentication, headers",
-        "The steps that every call goes through, in this order. There are `request_id` and `access_log` too, and those \
+        "The steps that every call goes through, in this order. There are `request_id`, `access_log` and `from_to` too, and those \
          that an embedding program adds. A step without settings costs nothing. `headers` must be among them.",
     )),
     reloadable(key(

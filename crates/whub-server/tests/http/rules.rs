@@ -260,6 +260,27 @@ async fn a_step_of_ones_own_sees_every_call_however_it_ends() {
 }
 
 #[tokio::test]
+async fn answers_may_name_who_gave_them_and_for_whom() {
+    let (node, mut provider) = providing("/a", |config| {
+        config.middleware.order.push("from_to".to_owned());
+    })
+    .await;
+    let mut browser = Browser::visit(&node).await;
+    let providing = async {
+        let asked = provider.hear().await;
+        let client = asked.frame().via.unwrap().client.to_owned();
+        let pairs = [("x-from", "somebody else")];
+        let response = Response { headers: Headers::new(&pairs), ..Response::default() };
+        provider.send(asked.id, Flags::END, &Body::Response(response), b"").await;
+        client
+    };
+    let (answer, client) = tokio::join!(browser.ask("GET /a", b""), providing);
+    assert!(answer.is("x-to", &client), "{answer:?}");
+    let from = answer.header("x-from").unwrap();
+    assert!(from.starts_with("c-") && from != client, "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_step_that_is_not_there_keeps_the_node_from_starting() {
     let mut config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
     config.middleware.order.push("notes".to_owned());
