@@ -193,7 +193,7 @@ impl Link {
             return call.map_or(Ok(()), |call| Err(Undelivered::Gone(Letter::Call(call))));
         }
         let now = (self.clock)();
-        match far.seat(now.at, far_call) {
+        match far.seat(now.at, &service.roster(), far_call) {
             Ok(place) => {
                 far.counters.calls_accepted.one();
                 service.stats.calls.one();
