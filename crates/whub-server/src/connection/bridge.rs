@@ -172,7 +172,10 @@ impl BridgeTalk {
         if !ends {
             return Flow::Go;
         }
-        self.bridge.part(&Parting { code: data.close, reason: data.reason.into() });
+        // The closes may have crossed; the service is told the client's own.
+        let crossed = self.bridge.parting.take();
+        let parting = crossed.unwrap_or_else(|| Parting { code: data.close, reason: data.reason.into() });
+        self.bridge.part(&parting);
         self.bridge.settle();
         self.close(own, data.close, data.reason)
     }
@@ -221,6 +224,16 @@ impl Bridge {
             }
         }
         self.waiting.push_back(Waiting { text, rest: Payload::copy_from_slice(rest) });
+    }
+
+    /// The service accepts more. As long as it goes on taking what a client said before its close, it has time.
+    fn handle_credit(&mut self, now: Instant, bytes: u32) {
+        self.credit = self.credit.saturating_add(bytes.into());
+        if let Stage::Closing { until } = &mut self.stage
+            && !self.waiting.is_empty()
+        {
+            *until = now + CLOSE_WITHIN;
+        }
     }
 
     /// Sends what waits. False while something does.
@@ -304,11 +317,11 @@ impl Talk for BridgeTalk {
         self.follow(now.at, flow)
     }
 
-    fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+    fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
         match letter {
             Letter::Answer { packet, last, .. } => self.handle_answer(&packet, last, own),
             Letter::Credit { bytes, .. } => {
-                self.bridge.credit = self.bridge.credit.saturating_add(bytes.into());
+                self.bridge.handle_credit(now.at, bytes);
                 Flow::Go
             }
             Letter::Failed { fault, .. } => {

@@ -374,6 +374,41 @@ async fn a_large_message_waits_for_the_providers_credit_in_parts() {
 }
 
 #[tokio::test]
+async fn what_a_client_said_before_its_close_comes_before_it() {
+    let (_node, mut provider, mut browser, id) = opened().await;
+    let total = WINDOW + 100_000;
+    let said = [masked(BINARY, &vec![7; total]), masked(TEXT, b"and"), close_frame(3001, "bye")].concat();
+    browser.write(said).await;
+    let mut whole = Vec::new();
+    while whole.len() < WINDOW {
+        whole.extend(provider.hear().await.payload);
+    }
+    for _ in 0..3 {
+        provider.say(id, &Body::Credit(Credit { bytes: 40_000 })).await;
+    }
+    let mut heard = provider.hear().await;
+    while !heard.flags.contains(Flags::END) {
+        whole.extend(heard.payload);
+        heard = provider.hear().await;
+    }
+    assert!(whole.len() == total + 3 && whole.ends_with(b"and"), "{} bytes", whole.len());
+    assert_eq!(heard_close(&heard), (3001, "bye".to_owned()));
+}
+
+#[tokio::test]
+async fn closes_that_cross_reach_both_sides() {
+    let (node, mut provider, mut browser, id) = opened().await;
+    browser.write(close_frame(3001, "mine")).await;
+    say_close(&mut provider, id, 3002, "yours").await;
+    let heard = heard_close(&provider.hear().await);
+    let (code, _) = closed(&mut browser).await;
+    // Whichever came first at the hub, nobody hears of an error.
+    assert!(heard.0 == 3001 || heard.0 == 3002, "{heard:?}");
+    assert!(code == 3001 || code == 3002, "{code}");
+    node.until(|hub| hub.counters.calls_answered.read() == 1).await;
+}
+
+#[tokio::test]
 async fn a_client_that_reads_slowly_holds_up_its_provider_and_nothing_else() {
     const PART: usize = 16 * 1024;
     let (_node, mut provider, mut browser, id) = opened().await;
