@@ -25,15 +25,30 @@ fn run(builder: &mut Builder, command: impl Future<Output = Result<(), Failure>>
     outcome
 }
 
-/// Resolves when the process is asked to stop (SIGINT or SIGTERM).
-pub(crate) async fn stop() {
-    match (listen(SignalKind::interrupt()), listen(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        },
-        // Without handlers the signals do what they do by default: they end the process.
-        (Err(_), _) | (_, Err(_)) => std::future::pending().await,
+/// Resolves when the process is asked to stop (SIGINT or SIGTERM). It listens from the call on, not from when it is
+/// first awaited: who has read what a command announces may send signals.
+pub(crate) fn stop() -> impl Future<Output = ()> {
+    let signals = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
+    async move {
+        match signals {
+            (Ok(mut interrupt), Ok(mut terminate)) => tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            },
+            // Without handlers the signals do what they do by default: they end the process.
+            (Err(_), _) | (_, Err(_)) => std::future::pending().await,
+        }
+    }
+}
+
+/// The same for SIGINT alone.
+pub(crate) fn interrupt() -> impl Future<Output = ()> {
+    let interrupt = listen(SignalKind::interrupt());
+    async move {
+        match interrupt {
+            Ok(mut interrupt) => drop(interrupt.recv().await),
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 

@@ -63,7 +63,7 @@ impl Call {
             let client = self.hub.connect().await?;
             let outcome = tokio::select! {
                 outcome = self.call(&client) => outcome,
-                _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Interrupted, "the call was cancelled")),
+                () = runtime::interrupt() => Err(Failure::new(Exit::Interrupted, "the call was cancelled")),
             };
             // The outcome is known; that the connection ends is enough, however it does.
             let _ = client.close().await;

@@ -103,13 +103,14 @@ impl Expose {
     }
 
     async fn expose(&self, client: &Client) -> Result<(), Failure> {
+        let stopped = stop();
         let exposure = self.start(client).await?;
         let patterns = exposure.patterns().join(" and ");
         output::note(&format!("exposing {} as {patterns}", exposure.url()));
         tokio::select! {
             ended = client.closed() => ended.map_or(Ok(()), |error| Err(error.into())),
             () = follow(exposure) => Ok(()),
-            () = stop() => leave(client).await,
+            () = stopped => leave(client).await,
         }
     }
 

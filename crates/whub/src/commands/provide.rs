@@ -112,12 +112,13 @@ impl Provide {
     }
 
     async fn provide(&self, client: &Client, service: Service) -> Result<(), Failure> {
+        let stopped = stop();
         let provide = service.register(client, &self.pattern).offer(self.offer.offer());
         let registration = provide.max_inflight(self.offer.max_inflight(MAX_INFLIGHT)).await?;
         output::note(&format!("providing {}", registration.pattern()));
         tokio::select! {
             ended = client.closed() => ended.map_or(Ok(()), |error| Err(error.into())),
-            () = stop() => Ok(client.drain().await?),
+            () = stopped => Ok(client.drain().await?),
         }
     }
 

@@ -62,7 +62,7 @@ impl Publish {
             let client = self.hub.connect().await?;
             let outcome = tokio::select! {
                 outcome = self.publish(&client) => outcome,
-                _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+                () = runtime::interrupt() => Err(Failure::new(Exit::Interrupted, "interrupted")),
             };
             let _ = client.close().await;
             outcome
