@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::Value;
 use whub_client::{Client, connect};
 use whub_server::config::Secret;
-use whub_transport::{ServerUrl, Trust, UrlError, tls::FingerprintError};
+use whub_transport::{ServerUrl, Trust, UrlError, Wire, tls::FingerprintError};
 
 use crate::{
     exit::{Exit, Failure},
@@ -53,6 +53,23 @@ impl HubArgs {
             hub = hub.token(token.expose());
         }
         Ok(hub.await?)
+    }
+
+    /// Where a browser finds what is registered as a pattern that ends with `*rest`; `None` where the hub is reached
+    /// without HTTP.
+    pub(crate) fn page(&self, pattern: &str) -> Option<String> {
+        let url: ServerUrl = self.server.parse().ok()?;
+        if url.wire() != Wire::WebSocket {
+            return None;
+        }
+        let scheme = if url.tls() { "https" } else { "http" };
+        let (mut authority, mut path) = (url.authority(), pattern);
+        if let Some((host, rest)) = pattern.strip_prefix("//").and_then(|pattern| pattern.split_once('/')) {
+            let hub = url.host().map(ToString::to_string).unwrap_or_default();
+            authority = format!("{host}{}", authority.strip_prefix(&hub).unwrap_or_default());
+            path = rest;
+        }
+        Some(format!("{scheme}://{authority}/{}", path.trim_start_matches('/').trim_end_matches("*rest")))
     }
 
     /// The hub's HTTP side.
@@ -102,4 +119,32 @@ fn first_line(path: &Path) -> io::Result<String> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Exit::Usage, format!("cannot read the token from {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        hub: HubArgs,
+    }
+
+    #[test]
+    fn what_is_exposed_has_a_page() {
+        let page =
+            |server: &str, pattern: &str| Only::parse_from(["whub", "--server", server]).hub.page(pattern);
+        for (server, pattern, shown) in [
+            ("ws://127.0.0.1:9482", "/shop/*rest", "http://127.0.0.1:9482/shop/"),
+            ("wss://hub.example.com", "/a/b/*rest", "https://hub.example.com/a/b/"),
+            ("ws://127.0.0.1:9482", "//shop.localhost/*rest", "http://shop.localhost:9482/"),
+            ("wss://hub.example.com/ws", "//shop.example.com/*rest", "https://shop.example.com/"),
+        ] {
+            assert_eq!(page(server, pattern).as_deref(), Some(shown));
+        }
+        assert_eq!(page("tcp://127.0.0.1:9482", "/shop/*rest"), None);
+    }
 }

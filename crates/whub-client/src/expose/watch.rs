@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -167,6 +167,7 @@ impl Watch {
             HeaderValue::from_str(&self.app.url.authority()).map_err(|error| broken(error.to_string()))?;
         request.headers_mut().insert(HOST, host);
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(crate::AGENT));
         let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
         if response.status().as_u16() < 400 {
             return Ok(());

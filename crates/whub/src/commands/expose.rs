@@ -105,8 +105,10 @@ impl Expose {
     async fn expose(&self, client: &Client) -> Result<(), Failure> {
         let stopped = stop();
         let exposure = self.start(client).await?;
-        let patterns = exposure.patterns().join(" and ");
-        output::note(&format!("exposing {} as {patterns}", exposure.url()));
+        for pattern in exposure.patterns() {
+            let page = self.hub.page(pattern).map(|page| format!(", {page}")).unwrap_or_default();
+            output::note(&format!("exposing {} as {pattern}{page}", exposure.url()));
+        }
         tokio::select! {
             ended = client.closed() => ended.map_or(Ok(()), |error| Err(error.into())),
             () = follow(exposure) => Ok(()),
