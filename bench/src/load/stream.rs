@@ -161,19 +161,22 @@ impl Provider {
             }
         };
         match way {
-            Way::Down => self.give(asked.id, bytes),
+            Way::Down => {
+                let credit = self.granted()?;
+                self.give(asked.id, bytes, credit)
+            }
             Way::Up => self.take(asked, bytes),
         }
     }
 
-    fn give(&mut self, id: u64, bytes: u64) -> io::Result<()> {
+    fn give(&mut self, id: u64, bytes: u64, mut credit: u64) -> io::Result<()> {
         let length = bytes.to_string();
         let pairs = [("content-length", length.as_str())];
         let response = Response { headers: Headers::new(&pairs), ..Response::default() };
         self.say(id, Flags::NONE, &Body::Response(response), &[])?;
         // One frame for all but the last: only what is behind its head would differ, and nobody looks.
         let data = framed(id, Flags::NONE, &Body::Data(Data::default()), &vec![b's'; PIECE])?;
-        let (mut left, mut credit) = (bytes, WINDOW);
+        let mut left = bytes;
         while left > 0 {
             let count = left.min(PIECE as u64);
             while credit < count {
@@ -233,12 +236,15 @@ impl Provider {
         (self.frame.len() - HEAD_BYTES - usize::from(head.via_len) - usize::from(head.env_len)) as u64
     }
 
+    /// What the frame allows of the answer's body.
     fn granted(&self) -> io::Result<u64> {
         let frame = whub_proto::Frame::parse(&self.frame, usize::MAX, whub_proto::Origin::Hub);
-        let Body::Credit(credit) = frame.map_err(io::Error::other)?.body else {
-            return Err(io::ErrorKind::InvalidData.into());
-        };
-        Ok(credit.bytes.into())
+        let frame = frame.map_err(io::Error::other)?;
+        if let Body::Credit(credit) = frame.body {
+            return Ok(credit.bytes.into());
+        }
+        let Body::Request(request) = frame.body else { return Err(io::ErrorKind::InvalidData.into()) };
+        Ok(if request.credit == 0 { WINDOW } else { request.credit.into() })
     }
 }
 
