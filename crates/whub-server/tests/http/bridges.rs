@@ -409,6 +409,57 @@ async fn closes_that_cross_reach_both_sides() {
 }
 
 #[tokio::test]
+async fn many_websockets_end_in_every_way_and_each_has_one_outcome() {
+    const EACH: u64 = 15;
+    let (node, mut provider) = providing("/chat").await;
+    let mut open = Vec::new();
+    for _ in 0..4 * EACH {
+        let (browser, _, id) = open_at(&node, &mut provider, "").await;
+        open.push((browser, id));
+    }
+    let mut silent = Vec::new();
+    for (at, (mut browser, id)) in open.into_iter().enumerate() {
+        match at % 4 {
+            // The client closes, and the provider follows.
+            0 => browser.write(close_frame(1000, "")).await,
+            // The client vanishes.
+            1 => drop(browser),
+            // The provider closes.
+            2 => {
+                say_close(&mut provider, id, 1000, "").await;
+                silent.push(browser);
+            }
+            // The provider fails.
+            _ => {
+                provider.say(id, &Body::Error(Failure::default())).await;
+                silent.push(browser);
+            }
+        }
+    }
+    let (mut closes, mut cancels) = (0, 0);
+    while closes < 2 * EACH || cancels < EACH {
+        let heard = provider.hear().await;
+        if heard.kind == Kind::Cancel {
+            cancels += 1;
+            continue;
+        }
+        assert!(heard_close(&heard).0 == 1000);
+        closes += 1;
+        // Where the provider closed first this is one close too many, which comes too late to mean anything.
+        say_close(&mut provider, heard.id, 1000, "").await;
+    }
+    for mut browser in silent {
+        closed(&mut browser).await;
+    }
+    node.until(|hub| {
+        let counters = &hub.counters;
+        counters.calls_answered.read() == 3 * EACH && counters.calls_cancelled.read() == EACH
+    })
+    .await;
+    assert_eq!(node.hub.counters.calls_accepted.read(), 4 * EACH);
+}
+
+#[tokio::test]
 async fn a_client_that_reads_slowly_holds_up_its_provider_and_nothing_else() {
     const PART: usize = 16 * 1024;
     let (_node, mut provider, mut browser, id) = opened().await;
