@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::mailbox::{Mailbox, SessionId};
 use crate::packet::Packet;
 use crate::pairs::{Half, HalfId};
-use crate::services::{Seat, Service};
+use crate::services::{Provider, Seat, Service, Stats};
 
 /// A call as its caller's session knows it. Ids are used again; the serial is not, so that what was said about an
 /// earlier call is never taken for a later one.
@@ -67,7 +67,42 @@ pub struct Call {
     pub seat: Option<Seat>,
 }
 
+/// Where providers that are no sessions count what became of a call.
+#[derive(Debug, Clone)]
+pub struct CallFigures {
+    service: Arc<Service>,
+    provider: Option<Arc<Provider>>,
+    since: Instant,
+}
+
+impl CallFigures {
+    /// The answer has begun.
+    pub fn answered(&self, now: Instant, status: u16) {
+        let after = now.saturating_duration_since(self.since);
+        self.each(|stats| stats.answered(after, status));
+    }
+
+    /// The answer is an error, or there is none.
+    pub fn failed(&self, code: Code) {
+        self.each(|stats| stats.errors.count(code));
+    }
+
+    fn each(&self, count: impl Fn(&Stats)) {
+        count(&self.service.stats);
+        if let Some(provider) = &self.provider {
+            count(&provider.stats);
+        }
+    }
+}
+
 impl Call {
+    /// Where to count what becomes of it.
+    #[must_use]
+    pub fn figures(&self) -> CallFigures {
+        let provider = self.seat.as_ref().map(|seat| Arc::clone(seat.provider()));
+        CallFigures { service: Arc::clone(&self.service), provider, since: self.since }
+    }
+
     /// The call, as providers know it.
     #[must_use]
     pub fn key(&self) -> CallKey {

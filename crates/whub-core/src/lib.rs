@@ -37,7 +37,7 @@ pub use elsewhere::{Joined, join};
 pub use fault::{Fault, MOVED};
 pub use handlers::{FrameHandler, Handlers, OWN_KINDS, Reply, Sender};
 pub use hub::{Hub, Now, Roles, SessionLimits};
-pub use letter::{Call, CallId, CallKey, Letter};
+pub use letter::{Call, CallFigures, CallId, CallKey, Letter};
 pub use mailbox::{Fate, Framing, Mailbox, Parcel, Post, Publication, Sent, SessionId, Undelivered};
 pub use moving::Loss;
 pub use packet::Packet;

@@ -1,10 +1,11 @@
 //! One call of a local service, from its letter to its outcome.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use whub_core::{Call, CallKey, Fault, Letter, Packet};
-use whub_proto::{Code, Kind};
+use whub_core::{Call, CallFigures, CallKey, Fault, Letter, Packet};
+use whub_proto::{Body, Code, Kind};
 
 use crate::local::answer::{AnswerBody, LocalAnswer, LocalWriter};
 use crate::local::body::LocalBody;
@@ -20,7 +21,7 @@ pub(super) fn run(
     call: Call,
     key: CallKey,
 ) -> impl Future<Output = ()> + Send {
-    let debt = Debt { shared, state, key };
+    let debt = Debt { shared, state, key, figures: call.figures() };
     async move {
         let Call { request, ended, seat, .. } = call;
         let body = LocalBody::new(Arc::clone(&debt.state), request.payload(), ended);
@@ -75,6 +76,7 @@ struct Debt {
     shared: Arc<Shared>,
     state: Arc<CallState>,
     key: CallKey,
+    figures: CallFigures,
 }
 
 impl Debt {
@@ -86,6 +88,7 @@ impl Debt {
     fn answer(&self, packet: Packet) {
         if self.state.settle() {
             self.shared.hub.counters.calls_answered.one();
+            self.count(&packet);
             self.post(Letter::Answer { id: self.state.id, packet, last: true });
         }
     }
@@ -93,7 +96,17 @@ impl Debt {
     /// The head of an answer whose body follows.
     fn begin(&self, packet: Packet) {
         debug_assert_eq!(packet.head(0).kind, Kind::Response);
+        self.count(&packet);
         self.post(Letter::Answer { id: self.state.id, packet, last: false });
+    }
+
+    fn count(&self, head: &Packet) {
+        match head.frame().map(|frame| frame.body) {
+            Ok(Body::Response(response)) => self.figures.answered(Instant::now(), response.status),
+            Ok(Body::Error(failure)) => self.figures.failed(failure.code),
+            // Nothing else is built here.
+            _ => {}
+        }
     }
 
     /// The body was written. A writer that was not finished leaves the call to the end of the debt.
@@ -106,6 +119,7 @@ impl Debt {
     fn expire(&self) {
         if self.state.settle() {
             self.shared.hub.counters.calls_deadline.one();
+            self.figures.failed(Code::DeadlineExceeded);
             let reason = "the service did not answer in time; allow it longer, or ask why it is slow";
             let fault = Fault::fatal(Code::DeadlineExceeded, "call.deadline", reason);
             self.post(Letter::Failed { id: self.state.id, fault });
@@ -124,6 +138,7 @@ impl Drop for Debt {
             self.shared.hub.counters.calls_provider_lost.one();
             let reason =
                 "the service broke off before its answer was whole; the call may have been carried out";
+            self.figures.failed(Code::Internal);
             let fault = Fault::fatal(Code::Internal, "service.broken_off", reason);
             self.post(Letter::Failed { id: self.state.id, fault });
         }

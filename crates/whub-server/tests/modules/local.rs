@@ -80,6 +80,7 @@ async fn a_call_is_answered_over_http_and_over_the_protocol() {
     let heard = client.hear().await;
     assert_eq!((heard.kind, heard.id, &*heard.payload), (Kind::Response, 1, &b" a    hi"[..]));
     assert_eq!(node.hub.counters.calls_answered.read(), 2);
+    assert_eq!(node.hub.services.list()[0].stats.latency.read().count, 2);
 }
 
 #[tokio::test]
@@ -95,6 +96,9 @@ async fn a_fault_of_the_handler_is_the_outcome() {
     assert_eq!((failure.code, failure.slug, failure.retry_ms), (Code::Unavailable, "tea.cold", 700));
     let answer = Browser::visit(&node).await.ask("GET /teapot", b"").await;
     assert_eq!(answer.status, 503);
+    let service = &node.hub.services.list()[0];
+    assert_eq!(service.stats.errors.each().collect::<Vec<_>>(), [(Code::Unavailable, 2)]);
+    assert_eq!((service.stats.calls.read(), service.providers()[0].stats.errors.total()), (2, 2));
 }
 
 #[tokio::test]
