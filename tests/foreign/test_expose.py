@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import sys
 import time
 import unittest
@@ -30,6 +31,7 @@ class Exposed(HubCase):
         super().setUp()
         self.port = free_port()
         self.app = self.start_app()
+        self.until(self.is_up)
         self.exposer = self.expose(*self.OPTIONS)
         self.until(lambda: self.status("/shop/healthz") == 200)
 
@@ -63,6 +65,12 @@ class Exposed(HubCase):
         body = answer.read()
         self.assertEqual(answer.status, 200, body)
         return json.loads(body)
+
+    def is_up(self) -> bool:
+        """Whether the application takes connections."""
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", self.port), WAIT_S):
+            return True
+        return False
 
     def exposers(self) -> int:
         """How many the hub knows of."""
