@@ -47,7 +47,10 @@ fn check(
     let node = &visit.node;
     if let Some(token) = credentials::own(headers) {
         let identity = node.authenticate(Some(token))?;
-        return Ok(Known { identity, token: Some(token.into()), hides_authorization: false });
+        // Whoever shows a token of the hub twice does not mean it for the application.
+        let is_hubs = |bearer: &str| bearer == token || node.authenticate(Some(bearer)).is_ok();
+        let hides_authorization = credentials::bearer(headers).is_some_and(is_hubs);
+        return Ok(Known { identity, token: Some(token.into()), hides_authorization });
     }
     let Some(bearer) = credentials::bearer(headers) else {
         let identity = node.authenticate(offered.as_deref())?;

@@ -73,6 +73,18 @@ async fn the_hubs_credential_never_reaches_a_provider() {
 }
 
 #[tokio::test]
+async fn a_token_of_the_hub_is_none_of_the_applications_wherever_it_stands() {
+    let (node, mut provider) = providing("/a", |config| {
+        open_with_token(config);
+        config.headers.request.pass = vec!["authorization".parse().unwrap()];
+    })
+    .await;
+    let fields = "Whub-Token: hub-secret\nAuthorization: Bearer hub-secret";
+    let (headers, user) = seen(&node, &mut provider, fields).await;
+    assert_eq!((headers, user.as_str()), (vec![], "ada"));
+}
+
+#[tokio::test]
 async fn an_unknown_bearer_is_the_applications_only_where_a_rule_passes_it() {
     let (node, mut provider) = providing("/a", open_with_token).await;
     let answer = refused(&node, "Authorization: Bearer app").await;
