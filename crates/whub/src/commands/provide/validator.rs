@@ -105,8 +105,11 @@ fn whole_seconds(time: SystemTime) -> SystemTime {
 
 /// All lines of a header as one list.
 fn list(headers: &Headers, name: &str) -> Option<String> {
-    let values: Vec<&str> =
-        headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect();
+    let values: Vec<&str> = headers
+        .iter()
+        .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+        .collect();
     (!values.is_empty()).then(|| values.join(","))
 }
 
