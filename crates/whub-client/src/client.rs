@@ -85,6 +85,13 @@ impl Client {
         Subscribe::new(self.clone(), filter.into())
     }
 
+    /// Messages to this client itself: to its name, to the user of its token, to the user's groups, or to everybody. They
+    /// come as messages of the channel `$inbox`, and [`Message`](crate::Message) says who sent them. Groups and history
+    /// mean nothing here.
+    pub fn inbox(&self) -> Subscribe {
+        Subscribe::new(self.clone(), whub_proto::names::INBOX.to_owned())
+    }
+
     /// Meets another peer that asks for the same id.
     pub fn pair(&self, id: impl Into<String>) -> Join {
         Join::new(self.clone(), id.into())

@@ -388,3 +388,20 @@ async fn a_place_without_a_hub_is_told_apart() {
     let error = within(connect(format!("tcp://{authority}")).into_future()).await.unwrap_err();
     assert_eq!((error.kind(), error.retryable()), (ErrorKind::ConnectionLost, true));
 }
+
+#[tokio::test]
+async fn messages_to_oneself_come_to_the_inbox() {
+    let hub = Hub::start(|_| {});
+    let (ada, bob) = (hub.connect().await.unwrap(), hub.connect().await.unwrap());
+    let mut inbox = bob.inbox().await.unwrap();
+    let sent = ada.call("/message/broadcast").method("POST").text("hello").await.unwrap();
+    assert_eq!(sent.status, 200);
+    let message = tokio::time::timeout(SOON, inbox.next()).await.unwrap().unwrap();
+    assert_eq!((message.channel(), message.text().unwrap()), ("$inbox", "hello"));
+    // An answer reaches whoever sent it by the name that the message gives.
+    let mut answers = ada.inbox().await.unwrap();
+    let to = message.client().to_owned();
+    bob.call("/message/send").method("POST").header("x-to", to).text("hello yourself").await.unwrap();
+    let answer = tokio::time::timeout(SOON, answers.next()).await.unwrap().unwrap();
+    assert_eq!(answer.text().unwrap(), "hello yourself");
+}

@@ -131,7 +131,7 @@ impl Keeper {
         match self.wanted.topics.join(subscriber) {
             Ok(Joined::New(topic)) => {
                 if let Some(current) = &mut self.current {
-                    current.session.subscribe(topic, &self.wanted);
+                    current.session.subscribe(topic, &mut self.wanted);
                 }
             }
             Ok(Joined::Shared) => {}

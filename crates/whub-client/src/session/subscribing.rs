@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use whub_proto::names::{Channel, Filter};
+use whub_proto::names::{Channel, Filter, INBOX};
 use whub_proto::{Body, Flags, Gap, Subscribe, Success, Unsubscribe};
 
 use super::{Live, Session};
@@ -14,9 +14,14 @@ use crate::key::Key;
 use crate::wanted::{Topic, Wanted};
 
 impl Session {
-    pub(crate) fn subscribe(&mut self, key: Key, wanted: &Wanted) {
+    pub(crate) fn subscribe(&mut self, key: Key, wanted: &mut Wanted) {
         let Some(topic) = wanted.topics.topics.get(&key) else { return };
         let Some(first) = topic.members.first() else { return };
+        if first.filter.as_str() == INBOX {
+            // Messages to oneself come unasked.
+            self.handle_subscribed(key, &Success::default(), wanted);
+            return;
+        }
         let id = self.next_id();
         let known = topic.position.filter(|_| first.recover);
         let (epoch, offset) = known.unwrap_or_default();
