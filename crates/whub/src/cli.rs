@@ -4,9 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        bench::Bench, call::Call, completions::Completions, config::ConfigCommand, expose::Expose,
-        inspect::Inspect, pair::Pair, provide::Provide, publish::Publish, serve::Serve, services::Services,
-        status::Status, subscribe::Subscribe,
+        bench::Bench, call::Call, clients::Clients, completions::Completions, config::ConfigCommand,
+        expose::Expose, inspect::Inspect, message::Message, pair::Pair, provide::Provide, publish::Publish,
+        serve::Serve, services::Services, status::Status, subscribe::Subscribe,
     },
     exit::Exit,
 };
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Pair(Pair),
     Status(Status),
     Services(Services),
+    Clients(Clients),
+    Message(Message),
     Inspect(Inspect),
     Bench(Bench),
     Config(ConfigCommand),
@@ -69,6 +71,8 @@ impl Command {
             Self::Subscribe(subscribe) => subscribe.json,
             Self::Status(status) => status.json,
             Self::Services(services) => services.json,
+            Self::Clients(clients) => clients.json,
+            Self::Message(message) => message.wants_json(),
             Self::Inspect(inspect) => inspect.json,
             Self::Bench(bench) => bench.json,
             Self::Config(config) => config.wants_json(),

@@ -2,10 +2,12 @@
 
 pub(crate) mod bench;
 pub(crate) mod call;
+pub(crate) mod clients;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod expose;
 pub(crate) mod inspect;
+pub(crate) mod message;
 pub(crate) mod pair;
 pub(crate) mod provide;
 pub(crate) mod publish;
@@ -29,6 +31,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Pair(pair) => pair.run(),
         Command::Status(status) => status.run(),
         Command::Services(services) => services.run(),
+        Command::Clients(clients) => clients.run(),
+        Command::Message(message) => message.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Bench(bench) => bench.run(),
         Command::Config(config) => config.run(),
