@@ -49,6 +49,11 @@ pub(crate) enum Command {
         payload: Bytes,
         ended: bool,
     },
+    /// News of a call that this client serves, before its answer.
+    Progress {
+        key: Key,
+        news: Box<Answer>,
+    },
     /// The body of an answer ends with trailers.
     Trailers {
         key: Key,

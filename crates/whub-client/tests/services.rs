@@ -70,6 +70,29 @@ async fn all_that_is_said_of_a_service_reaches_the_hub() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_may_say_how_far_it_is() {
+    let (_hub, mut connection, client) = open().await;
+    let _service = provide(&mut connection, &client, "/slow", |request: Request| async move {
+        let mut headers = whub_client::Headers::default();
+        headers.push("done", "40");
+        request.progress(headers, "almost").await?;
+        Ok(Reply::text("done"))
+    })
+    .await;
+    call(&mut connection, 2, "/slow", "/slow", b"").await;
+    for (status, payload, flags) in
+        [(102, &b"almost"[..], Flags::NONE), (200, b"done", Flags::END | Flags::TEXT)]
+    {
+        let heard = connection.hear(Kind::Response).await;
+        let Body::Response(response) = heard.frame().body else { unreachable!() };
+        assert_eq!(
+            (heard.id(), response.status, heard.payload(), heard.flags()),
+            (2, status, payload, flags)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_answers_what_it_is_asked() {
     let (_hub, mut connection, client) = open().await;
     let service = provide(&mut connection, &client, "/greet/:name", |mut request: Request| async move {

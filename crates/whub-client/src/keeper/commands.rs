@@ -44,6 +44,11 @@ impl Keeper {
                     session.send_trailers(key, &trailers);
                 }
             }
+            Command::Progress { key, news } => {
+                if let Some(session) = self.knowing(key) {
+                    session.report(key, &news);
+                }
+            }
             Command::Answer { key, answer } => {
                 if let Some(session) = self.knowing(key) {
                     session.answer(key, answer);

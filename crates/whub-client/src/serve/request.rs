@@ -40,6 +40,9 @@ pub struct Request {
     pub(crate) door: Option<Door>,
 }
 
+/// The status of what is said before an answer (RFC 2518 section 10.1).
+const PROCESSING: u16 = 102;
+
 /// What a WebSocket needs beside its request.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
@@ -226,6 +229,26 @@ impl Request {
         let reader = SocketReader::new(self.body, None);
         let writer = SocketWriter::new(door.key, door.download, door.commands, None);
         Ok(Socket::new(reader, writer, protocol.map(str::to_owned)))
+    }
+
+    /// Tells the caller how far the call is, before it is answered (status 102). It neither ends the call nor puts its
+    /// deadline off; callers over HTTP do not see it. Hubs pass on 1 MiB of it for one call.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn progress(&self, headers: Headers, payload: impl Into<Bytes>) -> Result<(), Error> {
+        let gone = || Error::lost("the connection is gone");
+        let door = self.door.as_ref().ok_or_else(gone)?;
+        let news = Answer {
+            status: PROCESSING,
+            format: Format::Unspecified,
+            text: false,
+            headers,
+            payload: payload.into(),
+            ended: false,
+        };
+        let command = Command::Progress { key: door.key, news: Box::new(news) };
+        door.commands.send(command).await.map_err(|_| gone())
     }
 
     /// The whole body, at most 16 MiB.

@@ -218,6 +218,18 @@ impl Session {
         }
     }
 
+    /// What a handler says before its answer. What is too large for a frame is not said.
+    pub(crate) fn report(&mut self, key: Key, news: &Answer) {
+        let Some(&id) = self.ids.get(&key) else { return };
+        if self.served.get(&id).is_none_or(|serving| serving.answered) {
+            return;
+        }
+        let pairs = news.headers.pairs();
+        let (status, format, headers) = (news.status, news.format, Headers::new(&pairs));
+        let response = Body::Response(Response { status, format, headers, ..Response::default() });
+        let _ = self.outbox.push_with(id, Flags::NONE, &response, &news.payload, self.frame_bytes_max);
+    }
+
     /// A handler ended without an answer.
     pub(crate) fn answer_for_lost(&mut self, key: Key) {
         let error = ServiceError::internal("the service failed before it had answered");
