@@ -76,3 +76,20 @@ async fn the_configuration_says_who_may_ask() {
         assert_eq!(over_http(&node, "/status").await.0, closed, "{audience:?} for anonymous peers");
     }
 }
+
+#[tokio::test]
+async fn where_providers_are_is_for_those_who_provide_or_administer() {
+    use crate::people::{ask, join, json, people};
+    let node = Node::with(people).await;
+    let (mut bob, _) = join(&node, "bob", "").await;
+    bob.register(1, "/till/:op").await;
+    let address = bob.socket.local_addr().unwrap().to_string();
+    for (who, status) in [("ada", 200), ("bob", 200), ("eve", 403)] {
+        let answer = ask(&node, who, "GET /services/till/open/providers", "").await;
+        assert_eq!(answer.status, status, "{who}");
+        if status == 200 {
+            assert_eq!(json(&answer), serde_json::json!([{ "type": "WS", "address": address }]));
+        }
+    }
+    assert_eq!(ask(&node, "ada", "GET /services/nothing/providers", "").await.status, 404);
+}

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use whub_core::{Fault, Identity};
 use whub_proto::Code;
+use whub_proto::names::{Pattern, ServicePath};
 
 use crate::modules::builtin::routing::reading;
 use crate::modules::builtin::rule::admit;
@@ -44,11 +45,34 @@ impl Module for ServiceManager {
                 return Ok(report::services(node, &identity));
             }
             let path = format!("/{}", request.rest);
-            report::service(node, &identity, &path).ok_or_else(|| {
-                let reason = format!("can not find service for uri {path}");
-                Fault::fatal(Code::NotFound, "service.not_found", reason)
-            })
+            if let Some(service) = report::service(node, &identity, &path) {
+                return Ok(service);
+            }
+            let listed = path.strip_suffix("/providers").and_then(|path| providers(node, &identity, path));
+            listed.unwrap_or_else(|| Err(not_found(&path)))
         })?);
         Ok(())
     }
+}
+
+/// `GET /services/<path>/providers`: where the providers of a service are, in the words of the seed system, for those that
+/// administer or provide it.
+fn providers(node: &Node, identity: &Identity, path: &str) -> Option<Result<Value, Fault>> {
+    report::service(node, identity, path)?;
+    let services = &node.hub.services;
+    let exact = Pattern::parse(path).ok().and_then(|pattern| services.get(&pattern));
+    let service = exact.or_else(|| services.find(&ServicePath::parse(path).ok()?))?;
+    let providers = service.providers();
+    let user = identity.user.as_deref().filter(|user| !user.is_empty());
+    let provides = providers.iter().any(|provider| user == Some(&*provider.registration.user));
+    if !identity.grants.admin && !provides {
+        let reason = "where its providers are is for those that provide it, and administrators";
+        return Some(Err(Fault::fatal(Code::Forbidden, "access.admin", reason)));
+    }
+    let clients = providers.iter().flat_map(|provider| node.hub.clients.find(&provider.registration.client));
+    Some(Ok(clients.map(|client| json!({ "type": "WS", "address": &*client.address })).collect()))
+}
+
+fn not_found(path: &str) -> Fault {
+    Fault::fatal(Code::NotFound, "service.not_found", format!("can not find service for uri {path}"))
 }
