@@ -309,21 +309,28 @@ async fn a_lost_provider_a_failing_one_and_a_stopping_node_say_why() {
 
 #[tokio::test]
 async fn a_silent_client_is_asked_and_then_given_up() {
-    let node = Node::with(|config| config.limits.ping = std::time::Duration::from_millis(300)).await;
+    let node = Node::with(|config| config.limits.ping = std::time::Duration::from_secs(1)).await;
     let mut provider = node.client().await;
     provider.register(1, "/chat").await;
     let (mut browser, _, id) = open_at(&node, &mut provider, "").await;
-    let (mut first, mut body) = frame(&mut browser).await;
-    if first == 0x80 | PING {
-        (first, body) = frame(&mut browser).await;
-    }
-    assert_eq!((first, &body[..2]), (0x80 | CLOSE, &1001_u16.to_be_bytes()[..]));
-    // The provider is pinged as well, and hears that nobody is there.
-    let mut heard = provider.hear().await;
-    while heard.kind == Kind::Ping {
-        provider.say(heard.id, &Body::Pong).await;
-        heard = provider.hear().await;
-    }
+    let silence = async {
+        let (mut first, mut body) = frame(&mut browser).await;
+        if first == 0x80 | PING {
+            (first, body) = frame(&mut browser).await;
+        }
+        assert_eq!((first, &body[..2]), (0x80 | CLOSE, &1001_u16.to_be_bytes()[..]));
+    };
+    // The provider is pinged as well, answers all the while, and hears that nobody is there.
+    let providing = async {
+        loop {
+            let heard = provider.hear().await;
+            if heard.kind != Kind::Ping {
+                break heard;
+            }
+            provider.say(heard.id, &Body::Pong).await;
+        }
+    };
+    let ((), heard) = tokio::join!(silence, providing);
     assert_eq!((heard.kind, heard.id), (Kind::Cancel, id));
 }
 
