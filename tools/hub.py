@@ -31,8 +31,11 @@ class Hub:
                 [binary, "serve", "--listen", "127.0.0.1:0", *flags],
                 stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, start_new_session=True,
             )
-        self.url = self._listening()
+        self._said = b""
+        self.url = self._listening(rb"listening on (wss?://\S+)\s")
         """Where it listens, as ws://127.0.0.1:PORT or wss://…"""
+        self.relay_url = self._listening(rb"listening on (wss?://\S+) \(relay\)\s") if "--relay" in flags else None
+        """Where clients of the pair relay find it, without the slash at its end."""
 
     @property
     def peak_bytes(self) -> int:
@@ -59,13 +62,12 @@ class Hub:
         if status != 0:
             raise HubFault(f"the hub stopped with status {status}; see {self.log}")
 
-    def _listening(self) -> str:
+    def _listening(self, line: bytes) -> str:
         deadline = time.monotonic() + READY_S
-        seen = b""
         os.set_blocking(self._process.stdout.fileno(), False)
         while time.monotonic() < deadline and self._process.poll() is None:
-            seen += self._process.stdout.read() or b""
-            if found := re.search(rb"listening on (wss?://\S+)\s", seen):
+            self._said += self._process.stdout.read() or b""
+            if found := re.search(line, self._said):
                 return found[1].decode().rstrip("/")
             time.sleep(0.02)
         stop(self._process)

@@ -34,11 +34,11 @@ class HubCase(unittest.TestCase):
         self._open = contextlib.ExitStack()
         self.addCleanup(self._open.close)
 
-    def socket(self, path: str, **options) -> ClientConnection:
+    def socket(self, path: str, base: str | None = None, **options) -> ClientConnection:
         """A WebSocket to the hub, closed when the test ends. Not for wss: see test_tls.py."""
         options.setdefault("max_size", 16 * 2**20)
         return self._open.enter_context(
-            connect(self.hub.url + path, proxy=None, open_timeout=WAIT_S, close_timeout=WAIT_S, **options)
+            connect((base or self.hub.url) + path, proxy=None, open_timeout=WAIT_S, close_timeout=WAIT_S, **options)
         )
 
     def program(self, *command: str, **options) -> subprocess.Popen:

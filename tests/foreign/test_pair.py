@@ -1,5 +1,6 @@
 """Plain WebSockets meet on /pair/<id>, with the texts that clients of the pair relay rely on."""
 
+import socket
 import unittest
 
 from scene import WAIT_S, HubCase
@@ -10,6 +11,12 @@ ALONE = "/error:0001:The message was not received by anyone.:"
 
 
 class Pair(HubCase):
+    PLACE = "/pair"
+    """What stands before the id."""
+
+    def join(self, id: str, **options) -> ClientConnection:
+        return self.socket(f"{self.PLACE}/{id}", **options)
+
     def expect(self, socket: ClientConnection, *texts: str | bytes) -> None:
         for text in texts:
             self.assertEqual(socket.recv(timeout=WAIT_S), text)
@@ -21,9 +28,9 @@ class Pair(HubCase):
             socket.recv(timeout=0)
 
     def pair(self, id: str) -> tuple[ClientConnection, ClientConnection]:
-        a = self.socket(f"/pair/{id}")
+        a = self.join(id)
         self.expect(a, "/status:waiting")
-        b = self.socket(f"/pair/{id}")
+        b = self.join(id)
         self.expect(b, "/status:connected")
         self.expect(a, "/remote:open", "/status:connected")
         return a, b
@@ -55,9 +62,9 @@ class Pair(HubCase):
 
     def test_the_third_waits_for_the_fourth(self):
         a, _ = self.pair("four")
-        c = self.socket("/pair/four")
+        c = self.join("four")
         self.expect(c, "/status:waiting")
-        d = self.socket("/pair/four")
+        d = self.join("four")
         self.expect(d, "/status:connected")
         self.expect(c, "/remote:open", "/status:connected")
         d.send("from d")
@@ -68,27 +75,27 @@ class Pair(HubCase):
         a, b = self.pair("leave")
         b.close()
         self.expect(a, "/remote:close", "/status:waiting")
-        c = self.socket("/pair/leave")
+        c = self.join("leave")
         self.expect(c, "/status:connected")
         self.expect(a, "/remote:open", "/status:connected")
 
     def test_who_is_left_takes_the_one_who_waits(self):
         a, b = self.pair("heir")
-        c = self.socket("/pair/heir")
+        c = self.join("heir")
         self.expect(c, "/status:waiting")
         b.close()
         self.expect(a, "/remote:close", "/status:connected")
         self.expect(c, "/remote:open", "/status:connected")
 
     def test_a_waiter_that_leaves_is_forgotten(self):
-        a = self.socket("/pair/forgotten")
+        a = self.join("forgotten")
         self.expect(a, "/status:waiting")
         a.close()
-        b = self.socket("/pair/forgotten")
+        b = self.join("forgotten")
         self.expect(b, "/status:waiting")
 
     def test_text_while_alone_comes_back_as_error(self):
-        a = self.socket("/pair/alone")
+        a = self.join("alone")
         self.expect(a, "/status:waiting")
         a.send("anyone?")
         self.expect(a, ALONE + "anyone?")
@@ -103,9 +110,9 @@ class Pair(HubCase):
         self.expect(a, "still here")
 
     def test_ids_are_decoded_and_the_query_is_ignored(self):
-        a = self.socket("/pair/a%20b?x=1")
+        a = self.join("a%20b?x=1")
         self.expect(a, "/status:waiting")
-        b = self.socket("/pair/a%20b")
+        b = self.join("a%20b")
         self.expect(b, "/status:connected")
 
     def test_bad_utf8_closes_1007(self):
@@ -115,6 +122,48 @@ class Pair(HubCase):
             a.recv(timeout=WAIT_S)
         self.assertEqual(closed.exception.rcvd.code, 1007)
         self.expect(b, "/remote:close", "/status:waiting")
+
+    def test_a_message_beyond_the_limit_closes_1009(self):
+        a, b = self.pair("oversize")
+        a.send(b"x" * (16 * 2**20 + 1))
+        with self.assertRaises(ConnectionClosed) as closed:
+            a.recv(timeout=WAIT_S)
+        self.assertEqual(closed.exception.rcvd.code, 1009)
+        self.expect(b, "/remote:close", "/status:waiting")
+
+    def test_the_five_texts_of_every_sequence(self):
+        """One id, from its first client to its last."""
+        a = self.join("whole")
+        self.expect(a, "/status:waiting")
+        a.send("nobody")
+        self.expect(a, ALONE + "nobody")
+        b = self.join("whole")
+        self.expect(b, "/status:connected")
+        self.expect(a, "/remote:open", "/status:connected")
+        c = self.join("whole")
+        self.expect(c, "/status:waiting")
+        d = self.join("whole")
+        self.expect(d, "/status:connected")
+        self.expect(c, "/remote:open", "/status:connected")
+        # Nobody waits when A leaves; B waits, so D finds it when C leaves.
+        a.close()
+        self.expect(b, "/remote:close", "/status:waiting")
+        c.close()
+        self.expect(d, "/remote:close", "/status:connected")
+        self.expect(b, "/remote:open", "/status:connected")
+        d.send("left over")
+        self.expect(b, "left over")
+        e = self.join("whole")
+        self.expect(e, "/status:waiting")
+        e.close()
+        f = self.join("whole")
+        self.expect(f, "/status:waiting")
+        # A connection that is lost without a word is a leave like any other.
+        d.socket.shutdown(socket.SHUT_RDWR)
+        self.expect(b, "/remote:close", "/status:connected")
+        self.expect(f, "/remote:open", "/status:connected")
+        self.silent(b)
+        self.silent(f)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ mod page;
 mod patience;
 mod problem;
 mod publish;
+mod relay;
 mod request_id;
 mod route;
 mod status;
@@ -69,8 +70,17 @@ use metered::Metered;
 use patience::{Patience, Verdict};
 use visit::Visit;
 
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum House {
+    /// Everything.
+    Hub,
+    /// Plain halves of pairs, and nothing else.
+    Relay,
+}
+
 /// Serves one connection until it has ended, or was given away by an upgrade.
-pub(crate) async fn serve(node: Arc<Node>, opened: Opened) {
+pub(crate) async fn serve(node: Arc<Node>, opened: Opened, house: House) {
     let Opened { stream, peer, young, seat, .. } = opened;
     let _present = node.presence();
     let config = node.config();
@@ -78,7 +88,7 @@ pub(crate) async fn serve(node: Arc<Node>, opened: Opened) {
     let io = TokioIo::new(Metered::new(stream, Arc::clone(&visit)));
     let service = {
         let visit = Arc::clone(&visit);
-        service_fn(move |request| route::respond(visit.welcome(&request), request))
+        service_fn(move |request| route::respond(visit.welcome(&request), house, request))
     };
     let builder = builder(&config.limits);
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));

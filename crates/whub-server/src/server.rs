@@ -9,13 +9,13 @@ use tokio::task::JoinSet;
 use whub_core::middleware::Middleware;
 use whub_core::{Hub, Joined, Peer};
 use whub_transport::{
-    Admission, AdmissionLimits, BindError, Door, Listener, Opened, PeerAddress, Talk, TlsAcceptor,
-    TransportCounters,
+    Admission, AdmissionLimits, BindError, Door, Listener, LocalAddress, Opened, PeerAddress, Talk,
+    TlsAcceptor, TransportCounters,
 };
 
 use crate::config::Config;
 use crate::connection::{self, Dialect};
-use crate::http;
+use crate::http::{self, House};
 use crate::modules::{self, DynModule, Module, ModuleError, Modules, Registry};
 use crate::node::Node;
 use crate::usher;
@@ -26,6 +26,7 @@ pub struct Server {
     node: Arc<Node>,
     door: Door,
     listeners: Vec<Listener>,
+    relays: Vec<Listener>,
     modules: Modules,
 }
 
@@ -93,6 +94,17 @@ impl Server {
         self.listeners.iter().map(|listener| listener.local_addr().url(tls)).collect()
     }
 
+    /// Where clients of the pair relay reach the node, one URL per listener of `relay.listen`; an id is to follow.
+    #[must_use]
+    pub fn relay_urls(&self) -> Vec<String> {
+        let (tls, path) = (self.door.tls.is_some(), self.node.config().relay.path());
+        let url = |listener: &Listener| match listener.local_addr() {
+            at @ LocalAddress::Tcp(_) => format!("{}{path}", at.url(tls)),
+            at @ (LocalAddress::Unix(_) | LocalAddress::Memory) => at.url(tls),
+        };
+        self.relays.iter().map(url).collect()
+    }
+
     /// The SHA-256 fingerprint of the certificate, for clients that pin it.
     #[must_use]
     pub fn fingerprint(&self) -> Option<String> {
@@ -109,8 +121,10 @@ impl Server {
     /// calls in flight finished, for at most `limits.drain`.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let mut accepting = JoinSet::new();
-        for listener in self.listeners {
-            accepting.spawn(accept(Arc::clone(&self.node), self.door.clone(), listener));
+        let hub = self.listeners.into_iter().map(|listener| (listener, House::Hub));
+        let relay = self.relays.into_iter().map(|listener| (listener, House::Relay));
+        for (listener, house) in hub.chain(relay) {
+            accepting.spawn(accept(Arc::clone(&self.node), self.door.clone(), listener, house));
         }
         if let Some(tls) = self.door.tls.clone() {
             accepting.spawn(tls.watch(CERTIFICATE_CHECK));
@@ -162,6 +176,10 @@ impl ServerBuilder {
         for address in &config.listen {
             listeners.push(Listener::bind(address, Arc::clone(&counters)).await?);
         }
+        let mut relays = Vec::with_capacity(config.relay.listen.len());
+        for address in &config.relay.listen {
+            relays.push(Listener::bind(address, Arc::clone(&counters)).await?);
+        }
         let node = Arc::new(Node::new(config, &name, counters));
         // For what the configuration wants to be recorded from the first call on.
         node.seat_inspector();
@@ -173,7 +191,7 @@ impl ServerBuilder {
             modules.stop().await;
             return Err(error);
         }
-        Ok(Server { node, door, listeners, modules })
+        Ok(Server { node, door, listeners, relays, modules })
     }
 }
 
@@ -224,24 +242,27 @@ fn tls(config: &Config) -> Result<Option<TlsAcceptor>, StartError> {
     acceptor.map(Some).map_err(|error| StartError::Certificate(error.into()))
 }
 
-async fn accept(node: Arc<Node>, door: Door, listener: Listener) {
+async fn accept(node: Arc<Node>, door: Door, listener: Listener, house: House) {
     loop {
         let (accepted, young) = door.next(&listener).await;
         let (node, door) = (Arc::clone(&node), door.clone());
         tokio::spawn(async move {
             let peer = accepted.peer;
             match door.open(accepted, young).await {
-                Ok(opened) => greet(node, opened),
+                Ok(opened) => greet(node, opened, house),
                 Err(refusal) => tracing::debug!(%peer, "turned away: {refusal}"),
             }
         });
     }
 }
 
-fn greet(node: Arc<Node>, opened: Opened) {
+fn greet(node: Arc<Node>, opened: Opened, house: House) {
     match opened.talk {
         // Each conversation gets a task of its own size: what the door needed is freed.
-        Talk::Http => drop(tokio::spawn(http::serve(node, opened))),
+        Talk::Http => drop(tokio::spawn(http::serve(node, opened, house))),
+        Talk::Own if house == House::Relay => {
+            tracing::debug!(peer = %opened.peer, "turned away: the relay's listener takes WebSockets only");
+        }
         Talk::Own => drop(tokio::spawn(speak(node, opened))),
     }
 }

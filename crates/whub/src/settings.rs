@@ -19,6 +19,14 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
 
+    /// Address for clients of rust-websocket-relay, which pair up at /ID there; repeat for more [key: relay.listen]
+    #[arg(long, value_name = "HOST:PORT")]
+    relay: Vec<String>,
+
+    /// Path in front of the ids on the relay's listener [key: relay.scope]
+    #[arg(long, value_name = "SCOPE")]
+    relay_scope: Option<String>,
+
     /// Certificate chain in PEM form [key: tls.cert]
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<String>,
@@ -61,7 +69,11 @@ impl Settings {
         if !self.listen.is_empty() {
             flags.push(Assignment::flags("--listen", "listen", &self.listen));
         }
+        if !self.relay.is_empty() {
+            flags.push(Assignment::flags("--relay", "relay.listen", &self.relay));
+        }
         let named = [
+            ("--relay-scope", "relay.scope", &self.relay_scope),
             ("--tls-cert", "tls.cert", &self.tls_cert),
             ("--tls-key", "tls.key", &self.tls_key),
             ("--data", "data.dir", &self.data),

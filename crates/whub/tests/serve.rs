@@ -19,6 +19,16 @@ fn each_listener_is_announced_and_a_signal_ends_in_peace() {
 }
 
 #[test]
+fn the_relay_has_a_listener_of_its_own_which_says_so() {
+    let mut hub = Hub::start(&["--relay", "127.0.0.1:0", "--relay-scope", "/a/b/"]);
+    let line = hub.process.line();
+    let address = line.strip_prefix("listening on ws://").unwrap().strip_suffix("/a/b/ (relay)").unwrap();
+    assert_ne!(address, hub.address);
+    hub.process.signal(Signal::TERM);
+    assert_eq!(hub.process.end(), (0, Vec::new()));
+}
+
+#[test]
 fn programs_get_the_announcement_and_the_log_as_json() {
     let mut hub = Running::start(command(&["serve", "--listen", "127.0.0.1:0", "--log", "json"]));
     let line: serde_json::Value = serde_json::from_str(&hub.line()).unwrap();
@@ -92,7 +102,7 @@ fn a_taken_port_is_told() {
 
 #[test]
 fn what_is_not_built_yet_is_said() {
-    for flag in ["--gateway", "--relay", "--relay-scope", "--join"] {
+    for flag in ["--gateway", "--join"] {
         let (code, out, err) = whub(&["serve", flag, "x"]);
         assert_eq!((code, out.as_str()), (2, ""));
         assert_eq!(err, format!("whub: {flag} is not built yet; leave it out\n"));

@@ -9,6 +9,7 @@ use crate::chain::KNOWN;
 pub(crate) fn between_keys(config: &Config, sources: &Sources) -> Vec<Problem> {
     [
         listeners(config, sources),
+        relay(config, sources),
         roles(config, sources),
         tls(config, sources),
         openness(config, sources),
@@ -31,12 +32,37 @@ fn listeners(config: &Config, sources: &Sources) -> Option<Problem> {
     }
     let chosen_by_system =
         |address: &ListenAddress| matches!(address, ListenAddress::Tcp(at) if at.port == 0);
-    let twice = config
-        .listen
-        .iter()
-        .enumerate()
-        .find(|(index, address)| !chosen_by_system(address) && config.listen[..*index].contains(address));
-    twice.map(|(_, address)| problem(sources, "listen", format!("listen names {address} twice")))
+    let is_twice = |index: usize, all: &[ListenAddress]| {
+        !chosen_by_system(&all[index]) && all[..index].contains(&all[index])
+    };
+    let all: Vec<ListenAddress> = config.listen.iter().chain(&config.relay.listen).cloned().collect();
+    let twice = (0..all.len()).find(|index| is_twice(*index, &all))?;
+    let address = &all[twice];
+    Some(if twice < config.listen.len() {
+        problem(sources, "listen", format!("listen names {address} twice"))
+    } else {
+        let text = format!("relay.listen names {address}, where the node listens already");
+        problem(sources, "relay.listen", text)
+    })
+}
+
+fn relay(config: &Config, sources: &Sources) -> Option<Problem> {
+    let relay = &config.relay;
+    relay.scope.as_ref()?;
+    if relay.listen.is_empty() {
+        let text = "relay.scope says nothing without a listener; set relay.listen (--relay) too";
+        return Some(problem(sources, "relay.scope", text));
+    }
+    let is_plain =
+        |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    let is_path = relay.scope().split('/').all(|part| !matches!(part, "" | "." | "..") && is_plain(part));
+    (!is_path).then(|| {
+        let text = format!(
+            "relay.scope is {:?}; it is a path of letters, digits and `-._~`, such as \"a\" or \"a/b\"",
+            relay.scope.as_deref().unwrap_or_default()
+        );
+        problem(sources, "relay.scope", text)
+    })
 }
 
 fn roles(config: &Config, sources: &Sources) -> Option<Problem> {
@@ -73,13 +99,17 @@ fn openness(config: &Config, sources: &Sources) -> Option<Problem> {
     if !config.tokens.is_empty() || config.auth.anonymous.is_some() {
         return None;
     }
-    let public = config.listen.iter().find(|address| address.is_public())?;
+    let named = |key, addresses: &[ListenAddress]| {
+        Some((key, addresses.iter().find(|address| address.is_public())?.clone()))
+    };
+    let (key, public) =
+        named("listen", &config.listen).or_else(|| named("relay.listen", &config.relay.listen))?;
     let text = format!(
-        "listen {public} can be reached from other machines, where anyone could then do everything; configure \
+        "{key} {public} can be reached from other machines, where anyone could then do everything; configure \
          [[tokens]], or say what anonymous peers may do (auth.anonymous = \"none\", \"all\" or a table), \
          or listen on 127.0.0.1"
     );
-    Some(problem(sources, "listen", text))
+    Some(problem(sources, key, text))
 }
 
 fn services(config: &Config, sources: &Sources) -> Option<Problem> {

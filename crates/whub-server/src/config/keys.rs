@@ -8,7 +8,7 @@ use whub_transport::Networks;
 use super::{
     Audience, Auth, Authentication, Builtin, Channels, Compression, Config, Cors, Data, Debugging, Grant,
     Headers, Http, Inspect, Limits, Log, LogFormat, Middleware, Node, Problems, ProxyProtocol, RateSection,
-    ServiceAccess, ServiceSection, SlowPolicy, Tls, WebSocket, check, field::Field, load::Sources,
+    Relay, ServiceAccess, ServiceSection, SlowPolicy, Tls, WebSocket, check, field::Field, load::Sources,
     services::ServiceDraft, tokens::TokenEntry, value::Value,
 };
 
@@ -80,6 +80,18 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "access,service",
         "What the node is there for. `access`: it takes the calls of clients, for its services and those of nodes that \
          it is joined to. `service`: it takes providers. The hub's own services, channels and pairs are there either way.",
+    ),
+    key(
+        "relay.listen",
+        Field::Listen(|c| &mut c.relay.listen),
+        "",
+        "Where clients of rust-websocket-relay find the pairs of this node, at `/<id>`; addresses as in `listen`. What \
+         holds for the node's other listeners holds here: its certificate, who may pair, hosts and origins.",
+    ),
+    unset(
+        "relay.scope",
+        Field::Text(|c| &mut c.relay.scope),
+        "Path in front of the id on `relay.listen`: with `a`, pairs are at `/a/<id>` and nowhere else.",
     ),
     unset(
         "data.dir",
@@ -713,6 +725,7 @@ fn blank() -> Config {
     Config {
         listen: Vec::new(),
         node: Node { name: None, roles: Vec::new() },
+        relay: Relay { listen: Vec::new(), scope: None },
         data: Data { dir: None },
         tls: Tls { cert: None, key: None, self_signed: false },
         auth: Auth { anonymous: None },

@@ -21,6 +21,8 @@ pub struct Config {
     pub node: Node,
     /// Where it keeps files.
     pub data: Data,
+    /// The listener for clients of the pair relay that there was before.
+    pub relay: Relay,
     /// Its certificate.
     pub tls: Tls,
     /// What peers without a token may do.
@@ -105,6 +107,31 @@ impl Node {
 pub struct Data {
     /// Folder for the node's files; `None` means that it keeps none.
     pub dir: Option<PathBuf>,
+}
+
+/// Section `relay`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Where the node listens for plain WebSockets of pairs and nothing else; empty: nowhere.
+    pub listen: Vec<ListenAddress>,
+    /// What stands before the id in a path, with or without slashes around it; `None`: nothing.
+    pub scope: Option<String>,
+}
+
+impl Relay {
+    /// What precedes the id in a path: `/`, or `/scope/`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match self.scope() {
+            "" => "/".to_owned(),
+            scope => format!("/{scope}/"),
+        }
+    }
+
+    /// The scope without the slashes around it.
+    pub(crate) fn scope(&self) -> &str {
+        self.scope.as_deref().unwrap_or_default().trim_matches('/')
+    }
 }
 
 /// Section `tls`. At most one of a certificate and `self_signed` is set after [`load`](super::load).

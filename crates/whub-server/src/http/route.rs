@@ -20,13 +20,14 @@ use crate::http::problem::Problem;
 use crate::http::upgrade::{self, Place};
 use crate::http::visit::Stay;
 use crate::http::{
-    call, compress, cors, credentials, inspect, metrics, page, publish, request_id, status, subscribe,
-    websocket,
+    House, call, compress, cors, credentials, inspect, metrics, page, publish, relay, request_id, status,
+    subscribe, websocket,
 };
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
 pub(super) async fn respond(
     stay: Stay,
+    house: House,
     request: Request<Incoming>,
 ) -> Result<Response<HttpBody>, Infallible> {
     let began = Instant::now();
@@ -37,7 +38,10 @@ pub(super) async fn respond(
     let ends_connection = is_chunked(&request);
     let opens_tunnel = is_tunnel(&request);
     let has_body = !request.body().is_end_stream();
-    let mut response = answer(&stay, &id, request).await;
+    let mut response = match house {
+        House::Hub => answer(&stay, &id, request).await,
+        House::Relay => relay::answer(&stay, request),
+    };
     if has_body && !response.status().is_success() {
         stay.linger();
     }

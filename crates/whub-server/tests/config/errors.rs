@@ -232,3 +232,27 @@ fn a_node_has_roles_that_there_are() {
         "--set node.roles: node.roles is empty; name access, service or both"
     );
 }
+
+#[test]
+fn the_relay_listens_elsewhere_and_its_scope_is_a_path() {
+    let error = |text: &str| said().file(text).error();
+    assert_eq!(
+        error("relay.listen = [\"127.0.0.1:9482\"]\n"),
+        "whub.toml:1: relay.listen names 127.0.0.1:9482, where the node listens already"
+    );
+    assert_eq!(
+        error("relay.scope = \"a\"\n"),
+        "whub.toml:1: relay.scope says nothing without a listener; set relay.listen (--relay) too"
+    );
+    for scope in ["/", "a//b", "a b", "a/../b", "ü"] {
+        let problem = error(&format!("[relay]\nlisten = [\"127.0.0.1:0\"]\nscope = \"{scope}\"\n"));
+        assert_eq!(
+            problem,
+            format!(
+                "whub.toml:3: relay.scope is {scope:?}; it is a path of letters, digits and `-._~`, such as \"a\" or \"a/b\""
+            )
+        );
+    }
+    let public = error("relay.listen = [\"0.0.0.0:8080\"]\n");
+    assert!(public.starts_with("whub.toml:1: relay.listen 0.0.0.0:8080 can be reached"), "{public}");
+}

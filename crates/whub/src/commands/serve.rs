@@ -41,9 +41,10 @@ Examples:
   whub serve --listen 127.0.0.1:9482 --listen unix:/run/whub.sock
   whub serve --config whub.toml --listen 0.0.0.0:9482
   whub serve --tls-self-signed --set debug.echo=true
+  whub serve --relay 127.0.0.1:8080              clients of rust-websocket-relay pair up there
 
 Standard output says `listening on ws://127.0.0.1:9482`, one line per listener, once all of them accept
-(with --log json: an object with \"listening\"). The log goes to standard error.
+(with --log json: an object with \"listening\"); the relay's lines come last and end with ` (relay)`. The log goes to standard error.
 
 SIGTERM and SIGINT stop in peace: calls in flight finish within limits.drain; a second signal stops at once,
 with exit code 1. SIGHUP reads the configuration again.";
@@ -53,12 +54,6 @@ with exit code 1. SIGHUP reads the configuration again.";
 struct Unbuilt {
     #[arg(long, hide = true, value_name = "FILE")]
     gateway: Option<String>,
-
-    #[arg(long, hide = true, value_name = "ADDRESS")]
-    relay: Option<String>,
-
-    #[arg(long, hide = true, value_name = "SCOPE")]
-    relay_scope: Option<String>,
 
     #[arg(long, hide = true, value_name = "ADDRESS")]
     join: Vec<String>,
@@ -183,6 +178,12 @@ fn announce(server: &Server, format: LogFormat) -> Result<(), Failure> {
             LogFormat::Json => output::print_json(&json!({ "listening": url }))?,
         }
     }
+    for url in server.relay_urls() {
+        match format {
+            LogFormat::Console => output::print(&format!("listening on {url} (relay)\n"))?,
+            LogFormat::Json => output::print_json(&json!({ "listening": url, "for": "relay" }))?,
+        }
+    }
     if let Some(fingerprint) = server.fingerprint() {
         info!("clients can pin the certificate: --tls-pin {fingerprint}");
     }
@@ -191,12 +192,7 @@ fn announce(server: &Server, format: LogFormat) -> Result<(), Failure> {
 
 impl Unbuilt {
     fn refuse(&self) -> Result<(), Failure> {
-        let given = [
-            ("--gateway", self.gateway.is_some()),
-            ("--relay", self.relay.is_some()),
-            ("--relay-scope", self.relay_scope.is_some()),
-            ("--join", !self.join.is_empty()),
-        ];
+        let given = [("--gateway", self.gateway.is_some()), ("--join", !self.join.is_empty())];
         match given.into_iter().find(|(_, given)| *given) {
             Some((flag, _)) => {
                 Err(Failure::new(Exit::Usage, format!("{flag} is not built yet; leave it out")))
