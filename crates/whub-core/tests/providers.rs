@@ -131,6 +131,31 @@ fn the_one_with_less_to_do_is_asked() {
 }
 
 #[test]
+fn of_those_with_as_much_to_do_the_one_that_had_fewer_calls_is_asked() {
+    let world = World::new();
+    let mut providers = vec![provider(&world, "/work", 1), provider(&world, "/work", 1)];
+    let (mut next, mut counts) = (vec![0; 3], [0; 3]);
+    let mut caller = world.client();
+    let mut call = 1;
+    let mut calls = |number: usize, providers: &mut [Client], counts: &mut [usize; 3]| {
+        for _ in 0..number {
+            ask(&world, &mut caller, call, "/work", "");
+            call += 2;
+            for (count, more) in counts.iter_mut().zip(answered(&world, providers, &mut next)) {
+                *count += more;
+            }
+            caller.turn(world.now);
+        }
+    };
+    calls(100, &mut providers, &mut counts);
+    assert_eq!(counts, [50, 50, 0]);
+    // A newcomer has its share of what comes, and not all that the others had before.
+    providers.push(provider(&world, "/work", 1));
+    calls(90, &mut providers, &mut counts);
+    assert!((25..=35).contains(&counts[2]), "{counts:?}");
+}
+
+#[test]
 fn in_turn_no_provider_gets_two_in_a_row() {
     let world = World::new();
     choose(&world, Choose::RoundRobin);

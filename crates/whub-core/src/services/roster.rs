@@ -26,6 +26,8 @@ pub(crate) struct Roster {
     stride: u64,
     /// What stands for each provider where a key chooses.
     marks: Box<[u64]>,
+    /// Calls that each had been given before this moment, so that a newcomer is not given all that others were.
+    before: Box<[u64]>,
 }
 
 /// What a choice rests on.
@@ -52,6 +54,7 @@ impl Roster {
             locals,
             stride: stride(total),
             marks: marks(&providers),
+            before: providers.iter().map(|provider| provider.calls()).collect(),
             sums,
             settings,
             providers: providers.into(),
@@ -119,7 +122,9 @@ impl Roster {
         Box::new(turned(0, near).chain(turned(near, count)))
     }
 
-    /// Two of the first `count`, taken at random as their weights say, the one with less to do first.
+    /// Two of the first `count`, taken at random as their weights say, the one with less to do first. Of two that have
+    /// about as much to do, the one that has had fewer calls: else whoever is heard first, call after call, for no better
+    /// reason than its place in a list of sockets, is given more of them for ever.
     fn lighter(&self, chance: Chance, count: usize) -> [Option<usize>; 2] {
         match count {
             0 => return [None, None],
@@ -134,14 +139,19 @@ impl Roster {
         let place = within(second, total - weight);
         let other = self.at(if place < before { place } else { place + weight });
         let (first, next) = (&self.providers[one], &self.providers[other]);
-        let load = |provider: &Provider, against: &Provider| {
-            u64::from(provider.inflight()) * u64::from(against.registration.weight)
-        };
-        if load(next, first) < load(first, next) {
-            [Some(other), Some(one)]
+        let fair = |count: u64, against: &Provider| count.saturating_mul(against.registration.weight.into());
+        let (mine, theirs) = (fair(first.inflight().into(), next), fair(next.inflight().into(), first));
+        let next_is_lighter = if mine.abs_diff(theirs) <= mine.min(theirs) / ABOUT {
+            fair(self.given(other), first) < fair(self.given(one), next)
         } else {
-            [Some(one), Some(other)]
-        }
+            theirs < mine
+        };
+        if next_is_lighter { [Some(other), Some(one)] } else { [Some(one), Some(other)] }
+    }
+
+    /// Calls that a provider has been given since this roster was made.
+    fn given(&self, index: usize) -> u64 {
+        self.providers[index].calls().saturating_sub(self.before[index])
     }
 
     /// Rendezvous hashing: everybody is scored for the key, the highest wins. Who comes or goes takes or leaves only
@@ -182,6 +192,9 @@ impl Roster {
         self.sums.as_ref().and_then(|sums| sums.last().copied()).unwrap_or(self.providers.len() as u64)
     }
 }
+
+/// Loads that differ by no more than one in so many are about the same.
+const ABOUT: u64 = 8;
 
 fn sums(providers: &[Arc<Provider>]) -> Option<Box<[u64]>> {
     let weights = || providers.iter().map(|provider| u64::from(provider.registration.weight));
