@@ -384,6 +384,9 @@ async fn a_host_of_its_own_is_the_applications_alone() {
         let mut asked = asked.next().await.unwrap();
         assert_eq!(asked.line(), "GET /a/b/ HTTP/1.1");
         asked.answer(EMPTY).await;
+        let mut asked = asked.next().await.unwrap();
+        assert_eq!(asked.line(), "GET /c HTTP/1.1");
+        asked.answer(EMPTY).await;
     };
     let calls = async {
         let mut socket = TcpStream::connect(&hub.authority).await.unwrap();
@@ -394,6 +397,11 @@ async fn a_host_of_its_own_is_the_applications_alone() {
         assert!(answer.contains("\r\nlocation: /login\r\n"), "{answer}");
         // Over the protocol the host stands in the path.
         assert_eq!(hub.client.call("//shop.localhost/a/b/").await.unwrap().status, 204);
+        assert_eq!(hub.client.call("//SHOP.localhost:80/c").await.unwrap().status, 204);
+        for (method, query) in [("CONNECT", ""), ("TRACE", ""), ("GET", "a#b")] {
+            let refused = hub.client.call("//shop.localhost/").method(method).query(query).await.unwrap_err();
+            assert_eq!(refused.code(), Code::BadRequest, "{method} {query}");
+        }
     };
     tokio::join!(soon(answered), soon(calls));
 }

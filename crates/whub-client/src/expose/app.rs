@@ -152,6 +152,11 @@ impl App {
         let method = match method.as_str() {
             "" if upload.is_empty() => Method::GET,
             "" => Method::POST,
+            // As the hub refuses them over HTTP: CONNECT is for proxies, TRACE repeats what others added.
+            "CONNECT" | "TRACE" => {
+                let reason = format!("{method} is for proxies, and not passed on");
+                return Err(ServiceError::bad_request(reason));
+            }
             other => Method::from_bytes(other.as_bytes())
                 .map_err(|_| ServiceError::bad_request(format!("`{other}` is no method of HTTP")))?,
         };
@@ -164,6 +169,9 @@ impl App {
 
     fn target(&self, mount: &Mount, request: &Request) -> Result<Uri, ServiceError> {
         let mut target = format!("{}{}", self.url.base(), mount.inner_path(request));
+        if request.query().contains('#') {
+            return Err(ServiceError::bad_request("`#` ends a query; write it as %23"));
+        }
         if !request.query().is_empty() {
             target.push('?');
             target.push_str(request.query());

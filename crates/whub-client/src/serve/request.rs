@@ -83,13 +83,17 @@ impl Request {
 
     /// The path as the pattern has it: behind its host, if that has one, which HTTP says elsewhere.
     fn service_path(&self) -> Option<ServicePath<'_>> {
-        let path = match self.pattern.host() {
-            Some(host) if !self.path.starts_with(&format!("//{host}/")) => {
-                ServicePath::of_host(host, &self.path)
+        let written = ServicePath::parse(&self.path).ok();
+        match self.pattern.host() {
+            // HTTP says the host elsewhere; a path there may begin with two slashes too.
+            Some(host)
+                if !self.authority.is_empty()
+                    || written.as_ref().and_then(ServicePath::host) != Some(host) =>
+            {
+                ServicePath::of_host(host, &self.path).ok()
             }
-            Some(_) | None => ServicePath::parse(&self.path),
-        };
-        path.ok()
+            Some(_) | None => written,
+        }
     }
 
     /// The raw query without `?`; empty where there is none.
