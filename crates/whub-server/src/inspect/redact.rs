@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 const HIDDEN: &str = "[redacted]";
 
 /// Words whose presence in a name makes the value a secret.
-const SECRET_WORDS: [&str; 12] = [
+const SECRET_WORDS: [&str; 19] = [
     "auth",
     "cookie",
     "token",
@@ -19,6 +19,13 @@ const SECRET_WORDS: [&str; 12] = [
     "session",
     "credential",
     "signature",
+    "jwt",
+    "csrf",
+    "xsrf",
+    "dpop",
+    "access-key",
+    "private-key",
+    "passphrase",
 ];
 
 /// Names of query parameters that are secrets although no word tells.
@@ -120,6 +127,10 @@ mod tests {
             "x-amz-security-token",
             "x-hub-signature-256",
             "www-authenticate",
+            "x-goog-iap-jwt-assertion",
+            "x-csrf",
+            "dpop",
+            "x-access-key",
             "x-internal",
         ] {
             assert_eq!(redactor.header(name, "s3cret"), HIDDEN, "{name}");
