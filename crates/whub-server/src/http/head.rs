@@ -6,6 +6,7 @@ use whub_core::Packet;
 use whub_core::middleware::{is_hubs_own, is_kept_back};
 use whub_proto::{Code, Format, Headers};
 
+use crate::http::credentials;
 use crate::http::problem::Problem;
 use crate::http::request_id;
 
@@ -34,6 +35,8 @@ pub(super) fn pairs(headers: &HeaderMap, hides_authorization: bool) -> Result<Ve
     for (name, value) in headers {
         let is_credential = hides_authorization && name == header::AUTHORIZATION;
         let is_own = is_hubs_own(name.as_str()) || name == request_id::FIELD;
+        // A handshake that lost its `Upgrade` on the way is no WebSocket; its token is one still.
+        let is_credential = is_credential || (name == header::SEC_WEBSOCKET_PROTOCOL && offers_token(value));
         if is_own || is_credential || is_named_in_connection(headers, name) {
             continue;
         }
@@ -48,6 +51,12 @@ pub(super) fn pairs(headers: &HeaderMap, hides_authorization: bool) -> Result<Ve
         pairs.push((name.as_str(), value));
     }
     Ok(pairs)
+}
+
+/// Whether a list of subprotocols has a token of the hub among them.
+fn offers_token(protocols: &HeaderValue) -> bool {
+    let mut offers = protocols.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    offers.any(|offer| std::str::from_utf8(offer).is_ok_and(credentials::is_token))
 }
 
 /// Whether `Connection` declares the field to be hop-by-hop.
@@ -170,6 +179,7 @@ mod tests {
             ("connection", "close, X-Secret"),
             ("x-secret", "1"),
             ("whub-token", "s"),
+            ("sec-websocket-protocol", "chat, whub.bearer.cw"),
             ("x-request-id", "1"),
             ("x-tenant", "acme"),
         ] {
