@@ -242,6 +242,24 @@ fn headers_keep_credentials_back_unless_a_rule_passes_them() {
 }
 
 #[test]
+fn nobody_over_the_protocol_says_which_way_it_came() {
+    let sent = [
+        ("X-Forwarded-For", "192.0.2.1"),
+        ("x_forwarded_for", "192.0.2.1"),
+        ("x-forwarded-proto", "https"),
+        ("forwarded", "for=192.0.2.1"),
+        ("x-real-ip", "192.0.2.1"),
+        ("whub_token", "s"),
+        ("x-forward", "to the shop"),
+        ("traceparent", "00-1-1-01"),
+    ];
+    let seen = |rules| seen(HeaderStep::new(rules, PerService::default()), &sent);
+    assert_eq!(seen(HeaderRules::default()), ["x-forward", "traceparent"]);
+    let rules = HeaderRules { request_pass: names(&["x-real-ip"]), ..HeaderRules::default() };
+    assert_eq!(seen(rules), ["x-real-ip", "x-forward", "traceparent"], "the operator may believe them");
+}
+
+#[test]
 fn headers_of_answers_are_kept_or_blocked() {
     let answer = |global: HeaderRules, own: HeaderRules| {
         let services = PerService::new(vec![(pattern("/a"), own)]);

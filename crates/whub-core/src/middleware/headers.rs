@@ -2,7 +2,8 @@
 //!
 //! Four things decide about a request's header, in this order:
 //!
-//! 1. What concerns one connection alone, and what begins with `whub-`, is the hub's own: a caller's never passes.
+//! 1. What concerns one connection alone, and what begins with `whub-`, is the hub's own: a caller's never passes. What
+//!    a caller over the protocol says of its way ([`is_about_the_way`]) passes only if `pass` lists it.
 //! 2. `block` lists it: it does not pass.
 //! 3. `pass`, or the provider's registration, lists it: it passes.
 //! 4. It is a credential or internal ([`is_kept_back`]), or `allow` is not empty and does not list it: it does not
@@ -81,7 +82,15 @@ impl Middleware for HeaderStep {
         let wanted = call.pass_headers();
         // The doors within the process take the hub's own headers from their callers, so what is there is its word.
         let is_hubs_word = |name: &str| call.door != Door::Protocol && is_hub_to_provider(name);
-        let decide = |rules: &[&HeaderRules], name: &str| is_hubs_word(name) || decide(rules, name, &wanted);
+        // Over the protocol nobody but the caller says which way it came; the operator may take its word, a provider not.
+        let is_hearsay = |rules: &[&HeaderRules], name: &str| {
+            call.door == Door::Protocol
+                && is_about_the_way(name)
+                && !rules.iter().any(|rules| rules.request_pass.contains(name))
+        };
+        let decide = |rules: &[&HeaderRules], name: &str| {
+            is_hubs_word(name) || (!is_hearsay(rules, name) && decide(rules, name, &wanted))
+        };
         match self.services.find(&service.pattern) {
             Some(own) => call.headers.retain(|name, _| decide(&[own, &self.global], name)),
             None => call.headers.retain(|name, _| decide(&[&self.global], name)),
@@ -140,7 +149,25 @@ pub fn is_hubs_own(name: &str) -> bool {
             | "upgrade"
             | "http2-settings"
             | "expect"
-    ) || name.as_bytes().get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"whub-"))
+    ) || name.as_bytes().get(..5).is_some_and(|start| is_same(start, b"whub-"))
+}
+
+/// What applications take a proxy's word for: who asked, and by which way. The hub says it of calls over HTTP; what a
+/// caller says of itself is hearsay.
+#[must_use]
+pub fn is_about_the_way(name: &str) -> bool {
+    let name = name.as_bytes();
+    let known: [&[u8]; 4] = [b"forwarded", b"x-real-ip", b"x-client-ip", b"x-original-host"];
+    name.get(..12).is_some_and(|start| is_same(start, b"x-forwarded-"))
+        || known.iter().any(|known| is_same(name, known))
+}
+
+/// Whether a name is the `known` one, in any case; with `_` for `-` too, because applications behind CGI and its
+/// descendants (`HTTP_X_REAL_IP`) cannot tell the two apart.
+fn is_same(name: &[u8], known: &[u8]) -> bool {
+    let same =
+        |(name, known): (&u8, &u8)| name.eq_ignore_ascii_case(known) || (*name == b'_' && *known == b'-');
+    name.len() == known.len() && name.iter().zip(known).all(same)
 }
 
 /// What the hub may tell providers by a header of its own.

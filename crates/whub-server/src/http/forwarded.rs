@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use hyper::HeaderMap;
 use hyper::header::{FORWARDED, HeaderName, HeaderValue};
+use whub_core::middleware::is_about_the_way;
 use whub_transport::{Networks, PeerAddress};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -103,11 +104,6 @@ fn is_own(name: &str) -> bool {
     )
 }
 
-/// Fields that applications take a proxy's word for.
-fn is_about_the_way(name: &str) -> bool {
-    name.starts_with("x-forwarded-") || matches!(name, "x-real-ip" | "x-client-ip" | "x-original-host")
-}
-
 /// All values of a field as one list.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let texts: Vec<&str> =
@@ -201,6 +197,7 @@ mod tests {
         ("x-forwarded-proto", "https"),
         ("x-forwarded-prefix", "/admin"),
         ("x-real-ip", "1.2.3.4"),
+        ("x_forwarded_for", "1.2.3.4"),
         ("x-tenant", "acme"),
     ];
 
