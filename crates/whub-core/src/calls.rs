@@ -11,6 +11,7 @@ use crate::hub::{Hub, Now};
 use crate::letter::{Call, CallId, CallKey, Letter};
 use crate::mailbox::Mailbox;
 use crate::middleware::{Asked, Chain, Door, Watch};
+use crate::moving::Refusals;
 use crate::packet::Packet;
 use crate::services::{Choose, Roster, Service, Withdrawn, hash};
 
@@ -227,6 +228,7 @@ impl Hub {
             websocket: order.request.method == WEBSOCKET,
             affinity: affinity(settings.choose, caller, order.request.key),
             moved: 0,
+            refusals: Refusals::default(),
             hops: 0,
             step: 0,
             seat: None,

@@ -52,8 +52,10 @@ counters! {
     calls_rate_limited,
     /// Calls that a step of the chain refused for another reason.
     calls_refused,
-    /// Calls that were moved to another provider after theirs was lost.
+    /// Calls that were moved to another provider, because theirs was lost or did not take them.
     calls_moved,
+    /// Calls that a provider said it had not begun. They are moved, or answered with what it said.
+    calls_not_taken,
     /// Answers for calls that had ended before; dropped.
     answers_late,
     /// Progress of calls beyond what one call may report; dropped.

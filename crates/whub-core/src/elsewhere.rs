@@ -15,15 +15,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use whub_proto::names::Pattern;
-use whub_proto::{Body, Code, Kind};
+use whub_proto::{Body, Code, Frame, Kind};
 
 use crate::calls::Place;
-use crate::fault::Fault;
+use crate::fault::{Fault, MOVED};
 use crate::hub::Hub;
 use crate::letter::{Call, CallId, CallKey, Letter};
 use crate::mailbox::{Fate, Framing, Mailbox, Parcel, Post, Publication, Sent, SessionId, Undelivered};
 use crate::middleware::Clock;
-use crate::moving::{Loss, provider_lost};
+use crate::moving::{Loss, Refusals, is_not_taken, provider_lost};
 use crate::packet::Packet;
 use crate::services::{Registration, ServiceEvent, ServiceObserver};
 use crate::session::{count_answer, count_error};
@@ -182,6 +182,7 @@ impl Link {
             websocket: call.websocket,
             affinity,
             moved: call.moved,
+            refusals: Refusals::default(),
             hops: call.hops + 1,
             step: 0,
             seat: None,
@@ -437,16 +438,36 @@ impl Crossing {
                 }
             }
         }
-        let settled = if last { self.settle(link) } else { None };
-        if settled.is_some()
+        if last
+            && let Some((call, _)) = self.settle(link)
             && let Some(near) = link.near.upgrade()
         {
+            let Err(call) = self.decline(link, &near, call, &packet) else { return };
             near.counters.calls_answered.one();
+            // The place at the near node is free before the caller knows the end.
+            drop(call);
         }
-        // The place at the near node is free before the caller knows the end.
-        drop(settled);
         // A caller that is gone has abandoned the call; its letter is on its way.
         let _ = self.caller.post(Letter::Answer { id: self.near_id, packet, last });
+    }
+
+    /// Perhaps somebody else takes what nobody at the far node has begun.
+    fn decline(
+        &self,
+        link: &Link,
+        near: &Hub,
+        mut call: Box<Call>,
+        packet: &Packet,
+    ) -> Result<(), Box<Call>> {
+        let Ok(Frame { body: Body::Error(failure), .. }) = packet.frame() else { return Err(call) };
+        if self.lock().answered || !is_not_taken(&failure) {
+            return Err(call);
+        }
+        // What was moved there counts here.
+        let moved = failure.headers.iter().find(|(name, _)| *name == MOVED);
+        let moved = moved.and_then(|(_, times)| times.parse().ok()).unwrap_or(0);
+        call.moved = call.moved.max(moved);
+        near.decline_call((link.clock)().at, call, failure.code)
     }
 
     fn fail(&self, link: &Link, fault: Fault) {

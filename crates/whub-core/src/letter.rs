@@ -8,6 +8,7 @@ use whub_proto::Code;
 use crate::calls::Place;
 use crate::fault::Fault;
 use crate::mailbox::{Mailbox, SessionId};
+use crate::moving::Refusals;
 use crate::packet::Packet;
 use crate::pairs::{Half, HalfId};
 use crate::services::{Provider, Seat, Service, Stats};
@@ -58,6 +59,8 @@ pub struct Call {
     pub affinity: u64,
     /// How often it was moved to another provider.
     pub moved: u8,
+    /// Who said that they do not take it.
+    pub refusals: Refusals,
     /// Nodes that it passed through before this one.
     pub hops: u8,
     /// How often it was given a place so far, so that news that overtake each other are told apart.

@@ -39,7 +39,7 @@ pub use handlers::{FrameHandler, Handlers, OWN_KINDS, Reply, Sender};
 pub use hub::{Hub, Now, Roles, SessionLimits};
 pub use letter::{Call, CallFigures, CallId, CallKey, Letter};
 pub use mailbox::{Fate, Framing, Mailbox, Parcel, Post, Publication, Sent, SessionId, Undelivered};
-pub use moving::Loss;
+pub use moving::{Loss, Refusals};
 pub use packet::Packet;
 pub use pairs::{Arrival, Half, HalfId, Manner, Pairs};
 pub use services::{

@@ -42,13 +42,22 @@ impl Hub {
             let Waiting { mut call, until } = waiting;
             call.step += 1;
             let (caller, key, step) = (call.caller.clone(), call.key(), call.step);
-            match service.offer(&service.roster(), call) {
+            let roster = service.roster();
+            match service.offer(&roster, call) {
                 Ok(provider) => {
                     let place = Place::At(provider);
                     if line.taken() {
                         self.abandon(&place, key, Code::Cancelled);
                     } else {
                         self.tell_place(&caller, key, place, step);
+                    }
+                }
+                Err(refused) if !roster.may_take(&refused.call) => {
+                    // A wait for nobody.
+                    if line.taken() {
+                        self.cancelled(&refused.call);
+                    } else {
+                        self.wait_over(now, &refused.call);
                     }
                 }
                 Err(refused) => {

@@ -6,7 +6,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,10 @@ struct Serving {
     next: u64,
     /// Calls that it was given and has not ended: whether they are WebSockets, and whether their answer has begun.
     owes: BTreeMap<u64, (bool, bool)>,
+    /// What the requests of those said, which no two calls do.
+    said: BTreeMap<u64, String>,
+    /// What the requests said that it did not take.
+    not_taken: BTreeSet<String>,
 }
 
 struct Model {
@@ -74,6 +78,7 @@ struct Model {
     serving: Vec<Serving>,
     /// Every provider there ever was, for its seats.
     seen: Vec<Arc<Provider>>,
+    calls: u64,
     refused: u64,
     abandoned: u64,
 }
@@ -91,6 +96,7 @@ impl Model {
             callers: Vec::new(),
             serving: Vec::new(),
             seen: Vec::new(),
+            calls: 0,
             refused: 0,
             abandoned: 0,
         };
@@ -159,7 +165,9 @@ impl Model {
         caller.open.insert(id, expected);
         let before = self.world.hub.counters.calls_accepted.read();
         let flags = Flags::NONE.with_if(whole, Flags::END);
-        caller.client.sends(now, id, flags, &Body::Request(request), b"");
+        self.calls += 1;
+        let said = format!("call-{}", self.calls);
+        caller.client.sends(now, id, flags, &Body::Request(request), said.as_bytes());
         let was_accepted = self.world.hub.counters.calls_accepted.read() > before;
         self.hear(index);
         let outcome = self.callers[index].outcomes.get(&id).map_or("", String::as_str);
@@ -265,8 +273,14 @@ impl Model {
         if self.serving.len() >= 6 {
             return;
         }
-        let mut serving =
-            Serving { client: self.world.client(), paths: Vec::new(), next: 1, owes: BTreeMap::new() };
+        let mut serving = Serving {
+            client: self.world.client(),
+            paths: Vec::new(),
+            next: 1,
+            owes: BTreeMap::new(),
+            said: BTreeMap::new(),
+            not_taken: BTreeSet::new(),
+        };
         for path in PATHS {
             if self.dice.chance(60) {
                 let max_inflight = u32::try_from(self.dice.roll(4)).unwrap();
@@ -303,7 +317,12 @@ impl Model {
             let Some((kind, rest)) = line.split_once(" #") else { panic!("{line}") };
             let id: u64 = rest.split(' ').next().unwrap().parse().unwrap();
             match kind {
-                "request" => drop(serving.owes.insert(id, (false, false))),
+                "request" => {
+                    let said = rest.rsplit(' ').next().unwrap().to_owned();
+                    assert!(!serving.not_taken.contains(&said), "asked again: {line}");
+                    serving.said.insert(id, said);
+                    serving.owes.insert(id, (false, false));
+                }
                 "cancel" => drop(serving.owes.remove(&id)),
                 "data" | "credit" | "ok" => {}
                 other => panic!("{other}: {line}"),
@@ -329,6 +348,11 @@ impl Model {
             (false, 0) => (response(102), false),
             (false, 1) => (Body::Error(Failure { code: Code::Conflict, ..Failure::default() }), true),
             (false, 2) => (response(101), false),
+            (false, 9) => {
+                serving.not_taken.insert(serving.said[&id].clone());
+                let slug = whub_proto::code::NOT_TAKEN;
+                (Body::Error(Failure { code: Code::Unavailable, slug, ..Failure::default() }), true)
+            }
             (false, 3..5) => (response(200), false),
             (false, _) => (response(200), true),
             (true, 0) => (Body::Error(Failure { code: Code::Internal, ..Failure::default() }), true),
@@ -477,7 +501,7 @@ fn seeds() -> std::ops::Range<u64> {
 
 #[test]
 fn every_call_has_exactly_one_outcome() {
-    let (mut moved, mut waited, mut abandoned) = (0, 0, 0);
+    let (mut moved, mut waited, mut abandoned, mut not_taken) = (0, 0, 0, 0);
     for seed in seeds() {
         let replay = Seed(seed);
         let mut model = Model::new(seed);
@@ -486,6 +510,7 @@ fn every_call_has_exactly_one_outcome() {
         }
         let counters = &model.world.hub.counters;
         moved += counters.calls_moved.read();
+        not_taken += counters.calls_not_taken.read();
         waited += counters.calls_waited_out.read();
         abandoned += model.abandoned;
         model.finish();
@@ -493,7 +518,7 @@ fn every_call_has_exactly_one_outcome() {
     }
     // The runs went where the faults would be.
     assert!(
-        seeds().count() == 1 || (moved > 100 && waited > 100 && abandoned > 10),
-        "{moved} {waited} {abandoned}"
+        seeds().count() == 1 || (moved > 100 && waited > 100 && abandoned > 10 && not_taken > 100),
+        "{moved} {waited} {abandoned} {not_taken}"
     );
 }

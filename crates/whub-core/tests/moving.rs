@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::{Client, World};
 use whub_core::ServiceSettings;
+use whub_proto::code::NOT_TAKEN;
 use whub_proto::{Body, Cancel, Code, Credit, Data, Failure, Flags, Register, Request, Response, Unregister};
 
 const LOST: &str = "error #1 502 service.provider_lost retry 1";
@@ -263,4 +264,159 @@ fn calls_of_a_provider_whose_grace_is_over_are_moved_too() {
     caller.turn(world.now);
     assert_eq!(caller.hears(), ["response #1 end 200 moved 1 'done'"]);
     assert_eq!(world.hub.counters.answers_late.read(), 1);
+}
+
+// ------------------------------------------------------------------------------------ calls that are not taken
+
+/// Has the call, and says that it has not begun it.
+fn refuse(world: &World, provider: &mut Client, id: u64) {
+    provider.turn(world.now);
+    assert_eq!(provider.hears().len(), 1);
+    let failure = Failure { code: Code::Unavailable, slug: NOT_TAKEN, retry_ms: 1000, ..Failure::default() };
+    provider.says(world.now, id, &Body::Error(failure));
+}
+
+const NOT_TAKEN_BY_ANYBODY: &str = "error #1 503 call.not_taken retry 1000";
+
+#[test]
+fn a_call_that_was_not_begun_goes_to_another_provider_whatever_it_is() {
+    let mut world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_with(&world, &mut caller, Request { method: "POST", timeout_ms: 2000, ..Request::default() });
+    let mut two = provider(&world, 0);
+    world.pass(Duration::from_millis(500));
+    refuse(&world, &mut one, 2);
+    two.turn(world.now);
+    assert_eq!(two.hears(), ["request #2 end /a by c-1 for 1500ms as /a 'ask'"]);
+    respond(&world, &mut two, 2);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #1 end 200 moved 1 'done'"]);
+    let counters = &world.hub.counters;
+    assert_eq!((counters.calls_moved.read(), counters.calls_not_taken.read()), (1, 1));
+    assert_eq!((counters.calls_provider_lost.read(), counters.calls_answered.read()), (0, 1));
+}
+
+#[test]
+fn who_has_not_taken_a_call_is_not_asked_again() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_with(&world, &mut caller, Request::default());
+    let mut two = provider(&world, 0);
+    refuse(&world, &mut one, 2);
+    refuse(&world, &mut two, 2);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), [format!("{NOT_TAKEN_BY_ANYBODY} moved 1")], "nobody is left to ask");
+    one.turn(world.now);
+    assert_eq!(one.hears().len(), 0);
+    assert!(one.session.is_quiet() && two.session.is_quiet());
+}
+
+#[test]
+fn three_providers_are_asked_and_no_fourth() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_with(&world, &mut caller, Request::default());
+    for _ in 0..2 {
+        let next = provider(&world, 0);
+        refuse(&world, &mut one, 2);
+        // It is refused by each of them, so that only the new one is left.
+        one = next;
+    }
+    let mut fourth = provider(&world, 0);
+    refuse(&world, &mut one, 2);
+    fourth.turn(world.now);
+    assert_eq!(fourth.hears().len(), 0);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), [format!("{NOT_TAKEN_BY_ANYBODY} moved 2")]);
+    assert_eq!(world.hub.counters.calls_not_taken.read(), 3);
+}
+
+#[test]
+fn alone_a_provider_is_believed_at_once() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_idempotent(&world, &mut caller);
+    refuse(&world, &mut one, 2);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), [NOT_TAKEN_BY_ANYBODY]);
+    assert_eq!(world.hub.counters.calls_moved.read(), 0);
+}
+
+#[test]
+fn what_is_not_at_hand_or_was_answered_is_not_moved() {
+    // The body goes on.
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    let request = Request { path: "/a", ..Request::default() };
+    caller.sends(world.now, 1, Flags::NONE, &Body::Request(request), b"a");
+    let mut two = provider(&world, 0);
+    refuse(&world, &mut one, 2);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), [NOT_TAKEN_BY_ANYBODY]);
+    two.turn(world.now);
+    assert_eq!(two.hears().len(), 0);
+
+    // It is longer than what is kept.
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    caller.sends(world.now, 1, Flags::END, &Body::Request(request), &vec![b'x'; (64 << 10) + 1]);
+    let mut two = provider(&world, 0);
+    refuse(&world, &mut one, 2);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), [NOT_TAKEN_BY_ANYBODY]);
+    two.turn(world.now);
+    assert_eq!(two.hears().len(), 0);
+
+    // The answer had begun.
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_idempotent(&world, &mut caller);
+    let mut two = provider(&world, 0);
+    one.turn(world.now);
+    one.hears();
+    one.sends(world.now, 2, Flags::NONE, &Body::Response(Response::default()), b"half");
+    let failure = Failure { code: Code::Unavailable, slug: NOT_TAKEN, ..Failure::default() };
+    one.says(world.now, 2, &Body::Error(failure));
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #1 200 'half'", "error #1 503 call.not_taken retry 0"]);
+    two.turn(world.now);
+    assert_eq!(two.hears().len(), 0);
+}
+
+#[test]
+fn another_error_is_an_answer() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_idempotent(&world, &mut caller);
+    let mut two = provider(&world, 0);
+    one.turn(world.now);
+    let failure = Failure { code: Code::Unavailable, slug: "shop.closed", ..Failure::default() };
+    one.says(world.now, 2, &Body::Error(failure));
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["error #1 503 shop.closed retry 0"]);
+    two.turn(world.now);
+    assert_eq!(two.hears().len(), 0);
+}
+
+#[test]
+fn a_call_that_was_not_taken_waits_for_the_others_and_no_longer_than_they_are_there() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_with(&world, &mut caller, Request::default());
+    let (mut two, mut other) = (provider(&world, 1), world.client());
+    // The first has a call in flight already, so this one goes to the second, which is full then.
+    other.sends(world.now, 1, Flags::END, &Body::Request(Request { path: "/a", ..Request::default() }), b"");
+    two.turn(world.now);
+    assert_eq!(two.hears().len(), 1);
+    refuse(&world, &mut one, 2);
+    world.usher();
+    one.turn(world.now);
+    assert_eq!(one.hears().len(), 0, "although it has room");
+    caller.turn(world.now);
+    assert_eq!(caller.hears().len(), 0);
+    two.vanishes(world.now);
+    world.usher();
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["error #1 503 service.overloaded retry 500 moved 1"]);
+    assert!(world.hub.services.list().iter().all(|service| service.waiting() == 0));
 }

@@ -122,6 +122,10 @@ codes! {
     ProtocolError = 605, "protocol_error", Caller, Never, 400, "The peer broke the rules of the protocol.";
 }
 
+/// The slug of an `Error` by which a provider says that it has not begun the call: with `Unavailable`, the hub asks
+/// another provider.
+pub const NOT_TAKEN: &str = "call.not_taken";
+
 /// One row of the public table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {

@@ -80,8 +80,16 @@ impl Roster {
         Err(refused)
     }
 
+    /// Whether somebody is left who has not said that they do not take the call.
+    pub(crate) fn may_take(&self, call: &Call) -> bool {
+        self.providers.iter().any(|provider| !call.refusals.are_from(provider.session()))
+    }
+
     fn ask(&self, index: usize, refused: Refused) -> Result<Mailbox, Refused> {
         let Some(provider) = self.providers.get(index) else { return Err(refused) };
+        if refused.call.refusals.are_from(provider.session()) {
+            return Err(refused);
+        }
         let congested = refused.congested;
         provider
             .offer(refused.call)

@@ -49,6 +49,10 @@ pub(super) enum Stage {
     HalfOpen,
 }
 
+/// A request that may not be carried out twice is kept until its answer begins, in case that its provider does not take
+/// it, if its body is no longer than this: 64 KiB.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
 impl Owed {
     pub(super) fn is_empty(&self) -> bool {
         self.calls.is_empty()
@@ -58,7 +62,7 @@ impl Owed {
     pub(super) fn add(&mut self, now: Instant, mut call: Box<Call>) -> (u64, Packet) {
         self.last_id += 2;
         let id = self.last_id;
-        let is_kept = call.idempotent && call.ended;
+        let is_kept = call.ended && (call.idempotent || call.request.payload_len() <= KEPT_BYTES_MAX);
         let request = if is_kept {
             call.request.clone()
         } else {

@@ -13,7 +13,7 @@ use crate::calls::deadline_exceeded;
 use crate::fault::{Fault, MOVED};
 use crate::hub::Now;
 use crate::letter::{Call, CallKey, Letter};
-use crate::moving::{Loss, provider_lost};
+use crate::moving::{Loss, is_not_taken, provider_lost};
 use crate::packet::Packet;
 use crate::services::{Provider, Registration, Stats};
 use crate::session::client::ClientSession;
@@ -290,6 +290,12 @@ impl ClientSession {
             self.handle_late(frame.head.id);
             return;
         };
+        if debt.stage == Stage::Asked && is_not_taken(failure) {
+            match self.hub.decline_call(self.clock, debt.call, failure.code) {
+                Ok(()) => return,
+                Err(call) => debt.call = call,
+            }
+        }
         if debt.stage == Stage::Asked {
             let after = self.clock.saturating_duration_since(debt.call.since);
             for_both(&debt.call, |stats| stats.latency.record(after));
