@@ -407,6 +407,44 @@ async fn a_host_of_its_own_is_the_applications_alone() {
 }
 
 #[tokio::test]
+async fn while_one_application_is_dead_the_other_answers_everything() {
+    let (hub, dead, app) = (Hub::start().await, App::start().await, App::start().await);
+    let other = connect(format!("ws://{}", hub.authority)).await.unwrap();
+    let _alive = other.expose("shop", app.url()).await.unwrap();
+    let answered = async {
+        loop {
+            let mut asked = app.asked().await;
+            asked.answer("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok").await;
+        }
+    };
+    let calls = async {
+        let mut exposure = hub.client.expose("shop", dead.url()).await.unwrap();
+        drop(dead);
+        // Before it is found out, several calls may meet it, of every kind.
+        let mut calls = tokio::task::JoinSet::new();
+        for (method, body) in [("GET", ""), ("POST", "pay once"), ("PUT", "x"), ("DELETE", "")].repeat(4) {
+            let call = hub.client.call("/shop/x").method(method);
+            let call = if body.is_empty() { call } else { call.text(body) };
+            calls.spawn(call.into_future());
+        }
+        let http = hub.http("POST /shop/x", "content-length: 8\r\n\r\npay once").await;
+        assert!(http.starts_with("HTTP/1.1 200"), "{http}");
+        let mut moved = usize::from(http.contains("whub-moved: 1\r\n"));
+        for outcome in calls.join_all().await {
+            let response = outcome.unwrap();
+            moved += usize::from(response.moved);
+            assert_eq!((response.status, response.text().await.unwrap().as_str()), (200, "ok"));
+        }
+        assert!(moved > 0, "somebody has met it");
+        assert!(matches!(exposure.changed().await, Some(Health::Down(_))));
+    };
+    tokio::select! {
+        () = soon(calls) => {}
+        () = answered => {}
+    }
+}
+
+#[tokio::test]
 async fn an_application_that_is_down_is_withdrawn_and_comes_back() {
     let (hub, app) = (Hub::start().await, App::start().await);
     let (authority, url) = (app.authority(), app.url());
@@ -414,7 +452,7 @@ async fn an_application_that_is_down_is_withdrawn_and_comes_back() {
     assert_eq!(exposure.health(), Health::Up);
     drop(app);
     let error = soon(hub.client.call("/shop/x").into_future()).await.unwrap_err();
-    assert_eq!((error.code(), error.slug()), (Code::ProviderLost, "expose.unreachable"));
+    assert_eq!((error.code(), error.slug()), (Code::Unavailable, "call.not_taken"));
     assert!(!error.reason().contains(&authority), "callers are not told where it is: {}", error.reason());
     assert!(matches!(soon(exposure.changed()).await, Some(Health::Down(_))));
     let gone = async {

@@ -224,7 +224,12 @@ impl App {
         let mut sender = self.pool.connect().await?;
         match sender.try_send_request(outgoing).await {
             Ok(response) => Ok((response, sender)),
-            Err(error) => Err(broken(&error.into_error())),
+            Err(mut error) => {
+                // What hyper gives back, it has not begun to write.
+                let is_unsent = error.take_message().is_some();
+                let why = told(error.error());
+                Err(if is_unsent { Trouble::Unsent(why) } else { Trouble::Broken(why) })
+            }
         }
     }
 }
@@ -242,13 +247,17 @@ fn spare(outgoing: &Outgoing) -> Option<Outgoing> {
 }
 
 pub(super) fn broken(error: &hyper::Error) -> Trouble {
+    Trouble::Broken(told(error))
+}
+
+fn told(error: &hyper::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
         text.push_str(&format!(": {inner}"));
         source = inner.source();
     }
-    Trouble::Broken(text)
+    text
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {

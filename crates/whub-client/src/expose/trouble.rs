@@ -17,6 +17,8 @@ pub(super) enum Trouble {
     Unreachable(String),
     /// It did not take the connection in time. Nothing was sent.
     Late(Duration),
+    /// It took the connection and hung up before any of the request was sent.
+    Unsent(String),
     /// It took the request and hung up, or answered what is no HTTP.
     Broken(String),
 }
@@ -48,7 +50,7 @@ impl std::fmt::Display for Trouble {
         match self {
             Self::Unreachable(why) => write!(f, "it cannot be reached: {why}"),
             Self::Late(within) => write!(f, "it did not take a connection within {within:?}"),
-            Self::Broken(why) => write!(f, "it broke off: {why}"),
+            Self::Unsent(why) | Self::Broken(why) => write!(f, "it broke off: {why}"),
         }
     }
 }
@@ -56,13 +58,13 @@ impl std::fmt::Display for Trouble {
 /// Callers are not told where the application is.
 impl From<Trouble> for ServiceError {
     fn from(trouble: Trouble) -> Self {
-        let (code, slug) = match &trouble {
-            Trouble::Unreachable(_) => (Code::ProviderLost, "expose.unreachable"),
-            Trouble::Late(_) => (Code::DeadlineExceeded, "expose.timeout"),
-            Trouble::Broken(_) => (Code::ProviderLost, "expose.broken"),
-        };
-        let error =
-            Self::new(code, format!("the application behind this service fails: {trouble}")).slug(slug);
-        if trouble.is_down() { error.retry_after(RETRY) } else { error }
+        let reason = format!("the application behind this service fails: {trouble}");
+        match trouble {
+            // Nothing was sent, so another provider may have the call.
+            Trouble::Unreachable(_) | Trouble::Late(_) | Trouble::Unsent(_) => {
+                Self::not_taken(reason).retry_after(RETRY)
+            }
+            Trouble::Broken(_) => Self::new(Code::ProviderLost, reason).slug("expose.broken"),
+        }
     }
 }

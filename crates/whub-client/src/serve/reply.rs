@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_core::Stream;
+use whub_proto::code::NOT_TAKEN;
 use whub_proto::{Code, Format};
 
 use crate::body::{Source, StreamError, to_json};
@@ -179,6 +180,13 @@ impl ServiceError {
         Self::new(Code::Internal, reason)
     }
 
+    /// The call was not begun, and nothing of it was done: the hub asks another provider if there is one, else the
+    /// caller is told (503).
+    #[must_use]
+    pub fn not_taken(reason: impl Into<String>) -> Self {
+        Self::new(Code::Unavailable, reason).slug(NOT_TAKEN)
+    }
+
     /// The same error with a stable string for programs.
     #[must_use]
     pub fn slug(mut self, slug: impl Into<String>) -> Self {
@@ -209,7 +217,8 @@ impl std::fmt::Display for ServiceError {
 
 impl std::error::Error for ServiceError {}
 
-/// A body that could not be read is the caller's fault; an error of a call made on the way is passed on.
+/// A body that could not be read is the caller's fault; an error of a call made on the way is passed on. That such a call
+/// was not begun says nothing about the one that made it.
 impl From<Error> for ServiceError {
     fn from(error: Error) -> Self {
         let invalid = error.kind() == ErrorKind::Invalid;
@@ -219,7 +228,7 @@ impl From<Error> for ServiceError {
             .map_or(0, |pause| u32::try_from(pause.as_millis()).unwrap_or(u32::MAX).max(1));
         Self {
             code,
-            slug: error.slug().to_owned(),
+            slug: if error.slug() == NOT_TAKEN { code.slug() } else { error.slug() }.to_owned(),
             reason: error.reason().to_owned(),
             retry_ms,
             headers: error.headers().clone(),
@@ -242,5 +251,20 @@ impl From<std::io::Error> for ServiceError {
 impl From<serde_json::Error> for ServiceError {
     fn from(error: serde_json::Error) -> Self {
         Self::bad_request(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use whub_proto::Failure;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_was_not_taken_on_the_way_does_not_make_its_caller_one() {
+        let own = ServiceError::not_taken("the printer is off");
+        assert_eq!((own.code, own.slug.as_str()), (Code::Unavailable, NOT_TAKEN));
+        let inner = Error::remote(&Failure { code: own.code, slug: &own.slug, ..Failure::default() });
+        assert_eq!(ServiceError::from(inner).slug, "unavailable");
     }
 }

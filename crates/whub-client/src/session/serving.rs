@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
+use whub_proto::code::NOT_TAKEN;
 use whub_proto::names::ServicePath;
 use whub_proto::{Body, Cancel, Code, Data, Failure, Flags, Frame, Headers, Request, Response, Unregister};
 
@@ -20,7 +21,7 @@ use crate::session::sockets::Ends;
 use crate::socket::WEBSOCKET;
 use crate::wanted::{Provided, Wanted};
 
-/// When to come back to a service that is full: about as long as a burst lasts.
+/// When to come back to a service that does not take a call: about as long as a burst lasts.
 const RETRY_MS: u32 = 100;
 
 /// A call that this client is to answer.
@@ -96,13 +97,11 @@ impl Session {
         }
         let via = frame.via.unwrap_or_default();
         let Some(provided) = find(wanted, via.path, request.path) else {
-            self.refuse(id, Code::NotFound, "this client does not provide the service any more");
+            self.not_take(id, "this client does not provide the service any more");
             return Ok(());
         };
         if provided.is_full() {
-            let reason = "the provider is busy with as many calls as it takes";
-            let failure = Failure { reason, ..failure(Code::Unavailable, RETRY_MS) };
-            self.outbox.push(id, Flags::NONE, &Body::Error(failure));
+            self.not_take(id, "the provider is busy with as many calls as it takes");
             return Ok(());
         }
         let (serving, job) = self.accept(now, frame, request, provided);
@@ -113,6 +112,12 @@ impl Session {
             return Ok(());
         }
         self.take_upload(id, frame.head.flags, &Data::default(), payload)
+    }
+
+    /// Has the hub ask another provider.
+    fn not_take(&mut self, id: u64, reason: &'static str) {
+        let failure = Failure { reason, slug: NOT_TAKEN, ..failure(Code::Unavailable, RETRY_MS) };
+        self.outbox.push(id, Flags::NONE, &Body::Error(failure));
     }
 
     fn accept(
