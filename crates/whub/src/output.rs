@@ -1,5 +1,6 @@
 //! What goes to standard output and standard error. Standard output is for results only, so that it can be piped.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
@@ -8,9 +9,40 @@ use whub_client::Headers;
 
 use crate::exit::{Exit, Failure};
 
-/// Writes `text` as it is.
+/// Writes text for people.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    write(text.as_bytes())
+    write(harmless(text).as_bytes())
+}
+
+/// Text without characters that command the terminal: much of what is shown was written by strangers, who may call
+/// themselves whatever they like.
+fn harmless(text: &str) -> Cow<'_, str> {
+    escape(text, |char| is_command(char) && !matches!(char, '\n' | '\t'))
+}
+
+/// Text that stays on its line, harmless otherwise too.
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+    escape(text, is_command)
+}
+
+/// Control characters, and those that turn the direction of what follows.
+fn is_command(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn escape(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_hidden) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for char in text.chars() {
+        if is_hidden(char) {
+            shown.extend(char.escape_default());
+        } else {
+            shown.push(char);
+        }
+    }
+    shown.into()
 }
 
 /// Writes one JSON object and a line break.
@@ -31,7 +63,7 @@ pub(crate) fn broken(error: io::Error) -> Failure {
 
 /// Tells something on standard error that is no failure.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", harmless(text));
 }
 
 /// Header pairs as an object; a name that comes several times has a list.
@@ -71,7 +103,7 @@ pub(crate) fn report(failure: &Failure, json: bool) {
         json!({ "error": { "kind": name, "exit": code, "message": failure.message, "advice": failure.advice } })
             .to_string()
     } else {
-        format!("whub: {failure}")
+        harmless(&format!("whub: {failure}")).into_owned()
     };
     // If standard error is gone there is nobody left to tell.
     let _ = writeln!(io::stderr(), "{text}");
@@ -80,6 +112,13 @@ pub(crate) fn report(failure: &Failure, json: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_strangers_wrote_does_not_command_the_terminal() {
+        assert_eq!(harmless("grün\t→\n"), "grün\t→\n");
+        assert_eq!(harmless("\u{1b}]0;x\u{7}\r\u{9b}"), "\\u{1b}]0;x\\u{7}\\r\\u{9b}");
+        assert_eq!(one_line("a\nb\u{202e}c"), "a\\nb\\u{202e}c");
+    }
 
     #[test]
     fn payloads_are_shown_as_what_they_are() {

@@ -109,7 +109,7 @@ impl Inspect {
         if self.json {
             return output::print_json(call);
         }
-        output::print(&line(call))
+        output::print(&format!("{}\n", output::one_line(line(call).trim_end())))
     }
 
     fn show_whole(&self, call: &Value) -> Result<(), Failure> {
@@ -145,7 +145,7 @@ fn whole(call: &Value) -> String {
     let Some(members) = call.as_object() else { return shown };
     for (name, value) in members.iter().filter(|(name, value)| !value.is_object() && *name != "body") {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        shown.push_str(&format!("{name:12} {value}\n"));
+        shown.push_str(&format!("{name:12} {}\n", output::one_line(&value)));
     }
     for part in ["request", "response"] {
         if call[part].is_object() {
@@ -166,7 +166,8 @@ fn headers(headers: &Value) -> String {
     for (name, value) in headers.as_object().into_iter().flatten() {
         let one = std::slice::from_ref(value);
         for value in value.as_array().map_or(one, Vec::as_slice) {
-            shown.push_str(&format!("  {name}: {}\n", value.as_str().unwrap_or_default()));
+            let value = output::one_line(value.as_str().unwrap_or_default());
+            shown.push_str(&format!("  {}: {value}\n", output::one_line(name)));
         }
     }
     shown

@@ -66,7 +66,7 @@ impl Services {
             match event.name.as_str() {
                 "services" | "service" => self.show(&told)?,
                 "came" | "left" if self.json => output::print_json(&told)?,
-                "came" | "left" => output::print(&line(&told))?,
+                "came" | "left" => output::print(&format!("{}\n", output::one_line(line(&told).trim_end())))?,
                 "gap" => output::note(&format!("{} changes were too many to show", told["count"])),
                 _ => {
                     let reason = told["reason"].as_str().unwrap_or("the hub ended the news").to_owned();
@@ -149,6 +149,7 @@ fn whole(service: &Value) -> String {
     let providers = service["provided_by"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !providers.is_empty() {
         shown.push_str(&format!("\n{}", provider_table(providers)));
+        shown.extend(providers.iter().filter_map(about));
     }
     for left in service["left_lately"].as_array().into_iter().flatten() {
         let time = time_of_day(left["time_ms"].as_u64().unwrap_or(0));
@@ -181,6 +182,19 @@ fn provider_table(providers: &[Value]) -> String {
         ]
     }));
     table(&rows, [false, false, false, false, true, true, true, true, true, true])
+}
+
+/// What a provider says of itself in words of its own.
+fn about(provider: &Value) -> Option<String> {
+    let mut said = text(provider, "description");
+    for (name, value) in provider["metadata"].as_object().into_iter().flatten() {
+        let one = std::slice::from_ref(value);
+        for value in value.as_array().map_or(one, Vec::as_slice) {
+            said.push_str(&format!("  {name}={}", value.as_str().unwrap_or_default()));
+        }
+    }
+    let said = said.trim_start();
+    (!said.is_empty()).then(|| format!("{}\n", output::one_line(&format!("{}: {said}", who(provider)))))
 }
 
 /// How long answers took to begin, a bar for each power of two that holds any.
@@ -263,7 +277,8 @@ mod tests {
         let service = json!({
             "pattern": "/a", "health": "full", "calls": 3, "errors_by_code": { "internal": 1 },
             "latency_buckets": [[0.9, 1], [1.0, 1], [7.5, 4]],
-            "provided_by": [{ "client": "c-1", "name": "north", "inflight": 1, "inflight_max": 4 }],
+            "provided_by": [{ "client": "c-1", "name": "north", "inflight": 1, "inflight_max": 4,
+                               "description": "adds\nup", "metadata": { "zone": ["a", "b"] } }],
             "left_lately": [{ "client": "c-2", "name": "", "time_ms": 0 }],
         });
         let shown = whole(&service);
@@ -274,6 +289,7 @@ mod tests {
         assert!(shown.contains(&format!("  up to  1.00 ms         2  {}\n", "#".repeat(20))), "{shown}");
         assert!(shown.contains(&format!("  up to  8.00 ms         4  {}\n", "#".repeat(40))), "{shown}");
         assert!(shown.contains("north (c-1)") && shown.contains("1/4"), "{shown}");
+        assert!(shown.contains("\nnorth (c-1): adds\\nup  zone=a  zone=b\n"), "{shown}");
         assert!(shown.ends_with("c-2 left at 00:00:00.000 UTC\n"), "{shown}");
     }
 

@@ -1,15 +1,19 @@
 //! Tables, times and durations as people read them.
 
+use crate::output::one_line;
+
 /// Rows in columns as wide as they need; the first row is the heading, and columns marked so stand at the right.
 pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]], right: [bool; COLUMNS]) -> String {
+    let rows: Vec<[String; COLUMNS]> =
+        rows.iter().map(|row| row.each_ref().map(|cell| one_line(cell).into_owned())).collect();
     let mut widths = [0; COLUMNS];
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let mut shown = String::new();
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().zip(widths).zip(right).map(|((cell, width), right)| {
             let space = " ".repeat(width - cell.chars().count());
             if right { format!("{space}{cell}") } else { format!("{cell}{space}") }
@@ -48,6 +52,8 @@ mod tests {
             [["service", "calls"], ["/ü", "7"], ["/math/:op", "1234567"]].map(|row| row.map(str::to_owned));
         let expected = "service      calls\n/ü               7\n/math/:op  1234567\n";
         assert_eq!(table(&rows, [false, true]), expected);
+        let forged = [["a\nb".to_owned(), "1".to_owned()]];
+        assert_eq!(table(&forged, [false, true]), "a\\nb  1\n");
     }
 
     #[test]
