@@ -44,6 +44,26 @@ fn a_call_reaches_the_provider_and_its_answer_the_caller() {
 }
 
 #[test]
+fn paths_reach_the_provider_as_they_are_written_properly() {
+    let world = World::new();
+    let (mut caller, mut provider) = (world.client(), world.client());
+    provide(&world, &mut provider, "/math/*rest", 0);
+    let register = Register { path: "//app.example/*rest", ..Register::default() };
+    provider.says(world.now, 3, &Body::Register(register));
+    assert_eq!(provider.hears(), ["ok #3"]);
+    for (id, path, seen) in [
+        (1, "math/a%20b//", "/math/a%20b//"),
+        (3, "//APP.example:80/x", "//app.example/x"),
+        (5, "//app.example", "//app.example/"),
+    ] {
+        call(&world, &mut caller, id, path);
+        provider.turn(world.now);
+        let heard = provider.hears();
+        assert!(heard.len() == 1 && heard[0].contains(&format!(" end {seen} by c-1 ")), "{heard:?}");
+    }
+}
+
+#[test]
 fn nobody_provides_it() {
     let world = World::new();
     let mut caller = world.client();

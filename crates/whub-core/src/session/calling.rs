@@ -66,11 +66,13 @@ impl ClientSession {
             user: identity.user.as_deref().unwrap_or_default(),
             peer: &self.peer.address,
         };
+        // Providers get paths as they are written properly: with the slash at the beginning, and the host in lower case.
+        let proper = (path.as_str() != request.path).then(|| Request { path: path.as_str(), ..*request });
         let order = Order {
             id,
             path: &path,
-            request,
-            envelope: Some(frame.envelope),
+            request: proper.as_ref().unwrap_or(request),
+            envelope: proper.is_none().then_some(frame.envelope),
             door: Door::Protocol,
             payload: frame.payload,
             flags: frame.head.flags,
