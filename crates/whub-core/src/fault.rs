@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use whub_proto::code::NOT_TAKEN;
 use whub_proto::{Body, Code, Failure, Headers};
 
 use crate::packet::Packet;
@@ -25,6 +26,9 @@ pub struct Fault {
 /// The header of an error that says how often its call was moved to another provider.
 pub const MOVED: &str = "whub-moved";
 
+/// When to come back to a service that does not take a call.
+const RETRY_MS: u32 = 1000;
+
 impl Fault {
     /// A fault that the same request would meet again.
     pub fn fatal(code: Code, slug: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
@@ -39,6 +43,17 @@ impl Fault {
         reason: impl Into<Cow<'static, str>>,
     ) -> Self {
         Self { code, slug, reason: reason.into(), retry_ms, moved: 0 }
+    }
+
+    /// What a service says of a call that it has not begun: the hub asks another provider if there is one.
+    pub fn not_taken(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::passing(Code::Unavailable, NOT_TAKEN, RETRY_MS, reason)
+    }
+
+    /// Whether it is [that](Self::not_taken).
+    #[must_use]
+    pub fn is_not_taken(&self) -> bool {
+        self.code == Code::Unavailable && self.slug == NOT_TAKEN
     }
 
     /// The node is stopping: elsewhere, at once.

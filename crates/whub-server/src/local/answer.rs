@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 use whub_core::{Fault, Letter, Packet};
-use whub_proto::{Body, Data, Flags, Format, Headers, Kind, Response};
+use whub_proto::{Body, Data, Flags, Format, Headers, Kind, Response, Via};
 
 use crate::local::call::CallState;
 
@@ -109,8 +109,8 @@ impl LocalAnswer {
 }
 
 impl Head {
-    /// The `Response` frame.
-    pub(super) fn packet(&self, payload: &[u8], ends: bool) -> Packet {
+    /// The `Response` frame of a call that was moved so often.
+    pub(super) fn packet(&self, moved: u8, payload: &[u8], ends: bool) -> Packet {
         let pairs: Vec<(&str, &str)> =
             self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let response = Response {
@@ -123,7 +123,9 @@ impl Head {
             matches!(self.format, Format::Text | Format::Json) && std::str::from_utf8(payload).is_ok();
         let flags =
             Flags::NONE.with_if(ends, Flags::END).with_if(is_text && !payload.is_empty(), Flags::TEXT);
-        Packet::build_with(&Body::Response(response), flags, None, payload)
+        let via = Via { moved, ..Via::default() };
+        let via = (moved > 0).then_some(&via);
+        Packet::build_with(&Body::Response(response), flags, via, payload)
     }
 }
 
@@ -155,7 +157,7 @@ impl LocalWriter {
     /// Ends the body with headers after it (trailers); names are lower-case.
     pub fn finish_with(self, trailers: &[(&str, &str)]) {
         let data = Data { headers: Headers::new(trailers), ..Data::default() };
-        if self.call.settle() {
+        if self.call.settle().is_some() {
             self.send(Packet::build_with(&Body::Data(data), Flags::END, None, &[]), true);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use whub_core::{CallId, Letter, Mailbox, Packet};
+use whub_core::{Call, CallId, CallKey, Letter, Loss, Mailbox, Packet};
 
 /// A call under way.
 #[derive(Debug)]
@@ -29,17 +29,21 @@ struct Inner {
     credit: u64,
     /// When the answer must have begun; `None` once it has.
     deadline: Option<Instant>,
-    /// The outcome is known, or nobody waits for it.
-    settled: bool,
+    /// The handler has been given the call.
+    handled: bool,
+    /// The call, and its place; `None` once its outcome is known, or nobody waits for it.
+    call: Option<Box<Call>>,
 }
 
 impl CallState {
-    pub(super) fn new(caller: Mailbox, id: CallId, now: Instant, deadline: Instant, credit: u32) -> Self {
+    pub(super) fn new(now: Instant, call: Box<Call>) -> Self {
+        let (caller, id, deadline) = (call.caller.clone(), call.id, call.deadline);
         let inner = Inner {
             uploads: VecDeque::new(),
-            credit: credit.into(),
+            credit: call.credit.into(),
             deadline: Some(deadline),
-            settled: false,
+            handled: false,
+            call: Some(call),
         };
         Self {
             caller,
@@ -70,13 +74,30 @@ impl CallState {
         self.refilled.notify_one();
     }
 
-    /// The one outcome is decided. False when it was before.
-    pub(super) fn settle(&self) -> bool {
-        !std::mem::replace(&mut self.lock().settled, true)
+    /// The call, as providers know it.
+    pub(super) fn key(&self) -> CallKey {
+        CallKey { caller: self.caller.session(), id: self.id }
+    }
+
+    /// The one outcome is decided: what comes out is the call, whose place is free when it is dropped. `None` when the
+    /// outcome was decided before.
+    pub(super) fn settle(&self) -> Option<Box<Call>> {
+        self.lock().call.take()
+    }
+
+    /// The same, of a call that is lost: how far it was.
+    pub(super) fn lose(&self) -> Option<(Box<Call>, Loss)> {
+        let mut inner = self.lock();
+        let loss = match (inner.deadline, inner.handled) {
+            (None, _) => Loss::Begun,
+            (Some(_), true) => Loss::Sent,
+            (Some(_), false) => Loss::Unsent,
+        };
+        Some((inner.call.take()?, loss))
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.lock().settled
+        self.lock().call.is_none()
     }
 
     // ---------------------------------------------------------------------------------- to the handler
@@ -112,9 +133,19 @@ impl CallState {
         let _ = self.caller.post(Letter::Credit { id: self.id, bytes });
     }
 
-    /// The answer has begun in time; how long the rest takes is up to its two ends.
-    pub(super) fn begin(&self) {
-        self.lock().deadline = None;
+    /// The handler is given the call. False when nobody waits for it any more.
+    pub(super) fn handle(&self) -> bool {
+        let mut inner = self.lock();
+        inner.handled = true;
+        inner.call.is_some()
+    }
+
+    /// The answer has begun in time; how long the rest takes is up to its two ends. False when nobody waits for it any
+    /// more.
+    pub(super) fn begin(&self) -> bool {
+        let mut inner = self.lock();
+        inner.deadline = None;
+        inner.call.is_some()
     }
 
     /// Resolves when the answer has not begun in time.

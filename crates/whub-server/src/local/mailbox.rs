@@ -16,6 +16,7 @@ use whub_core::{
 use whub_proto::names::Pattern;
 
 use crate::local::call::CallState;
+use crate::local::running::Begun;
 use crate::local::{Handler, LocalService, running};
 
 /// A local service as the hub sees it.
@@ -84,7 +85,7 @@ impl LocalMailbox {
         let _ = present.wait_for(|present| *present == 0).await;
     }
 
-    /// Accepts nothing from here on; calls under way fail with this fault.
+    /// Accepts nothing from here on; calls under way are moved to another provider, or fail with this fault.
     pub(crate) fn close(&self, fault: &Fault) {
         let running = {
             let mut calls = self.shared.lock();
@@ -93,25 +94,25 @@ impl LocalMailbox {
         };
         self.shared.present.send_replace(0);
         for call in running.into_values() {
-            if call.state.settle() {
-                self.shared.hub.counters.calls_provider_lost.one();
-                let failed = Letter::Failed { id: call.state.id, fault: fault.clone() };
-                let _ = call.state.caller.post(failed);
+            if let Some((lost, loss)) = call.state.lose() {
+                self.shared.hub.lose_call(Instant::now(), lost, loss, fault.clone());
             }
             call.abort();
         }
     }
 
-    fn begin(&self, call: Call) -> Result<(), Undelivered> {
-        let now = Instant::now();
-        let state = CallState::new(call.caller.clone(), call.id, now, call.deadline, call.credit);
-        let state = Arc::new(state);
-        let key = CallKey { caller: state.caller.session(), id: state.id };
+    fn begin(&self, call: Box<Call>) -> Result<(), Undelivered> {
+        let figures = call.figures();
+        let begun = Begun { request: call.request.clone(), ended: call.ended, moved: call.moved, figures };
+        let (caller, pattern) = (call.caller.clone(), Arc::clone(&call.service));
+        let state = Arc::new(CallState::new(Instant::now(), call));
+        let key = state.key();
         if let Err(why) = self.shared.admit(key, &state) {
-            return Err(why(Letter::Call(Box::new(call))));
+            // Nobody else knows it yet.
+            return state.settle().map_or(Ok(()), |call| Err(why(Letter::Call(call))));
         }
-        call.caller.served_by(call.service.pattern.as_str());
-        let task = running::run(Arc::clone(&self.shared), state, call, key);
+        caller.served_by(pattern.pattern.as_str());
+        let task = running::run(Arc::clone(&self.shared), state, begun);
         let task = self.shared.runtime.spawn(task).abort_handle();
         match self.shared.lock().running.get_mut(&key) {
             Some(running) => running.task = Some(task),
@@ -123,7 +124,7 @@ impl LocalMailbox {
 
     fn abandon(&self, key: CallKey) {
         let Some(call) = self.shared.remove(key) else { return };
-        if call.state.settle() {
+        if call.state.settle().is_some() {
             self.shared.hub.counters.calls_cancelled.one();
         }
         call.abort();
@@ -177,7 +178,7 @@ impl Post for LocalMailbox {
 
     fn post(&self, letter: Letter) -> Result<(), Undelivered> {
         match letter {
-            Letter::Call(call) => return self.begin(*call),
+            Letter::Call(call) => return self.begin(call),
             Letter::Upload { call, data } => {
                 if let Some(state) = self.state(call) {
                     state.upload(Instant::now(), data);
@@ -223,5 +224,176 @@ impl Post for LocalMailbox {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Shared({})", self.pattern)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm, reason = "anything else is a failed test")]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::mpsc;
+    use whub_core::middleware::Door;
+    use whub_core::{CallId, Caller, Mailbox, Now, Order, Registration, SessionLimits};
+    use whub_proto::names::ServicePath;
+    use whub_proto::{Body, Code, Flags, Request};
+
+    use super::*;
+    use crate::LocalAnswer;
+
+    /// A caller who hears everything.
+    struct Ear(SessionId, mpsc::UnboundedSender<Letter>);
+
+    impl Post for Ear {
+        fn session(&self) -> SessionId {
+            self.0
+        }
+
+        fn framing(&self) -> Framing {
+            Framing::Private
+        }
+
+        fn post(&self, letter: Letter) -> Result<(), Undelivered> {
+            self.1.send(letter).map_err(|unsent| Undelivered::Gone(unsent.0))
+        }
+
+        fn send(&self, _: Parcel<'_>) -> Sent {
+            Sent::Gone
+        }
+
+        fn hold(&self) {}
+
+        fn poll_room(&self, _: &Waker) -> bool {
+            true
+        }
+
+        fn publish(&self, _: &dyn Publication) -> Fate {
+            Fate::DroppedGone
+        }
+    }
+
+    /// A hub with the services of one pattern, and what a caller hears.
+    struct World {
+        hub: Arc<Hub>,
+        caller: Mailbox,
+        heard: mpsc::UnboundedReceiver<Letter>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let hub = Arc::new(Hub::new("n1", "test", SessionLimits::default()));
+            let (ear, heard) = mpsc::unbounded_channel();
+            let caller = Mailbox::new(Arc::new(Ear(hub.next_session(), ear)));
+            Self { hub, caller, heard }
+        }
+
+        fn serve<Fut>(&self, handler: impl Fn() -> Fut + Send + Sync + 'static) -> Arc<LocalMailbox>
+        where
+            Fut: Future<Output = LocalAnswer> + Send + 'static,
+        {
+            let service = LocalService::new("/x", move |_| handler()).unwrap();
+            let mailbox = Arc::new(LocalMailbox::new(&self.hub, &service));
+            let registration = Registration::new(service.pattern.clone());
+            self.hub.services.register(registration, Mailbox::new(mailbox.clone())).unwrap();
+            mailbox
+        }
+
+        fn call(&self, request: Request<'_>) {
+            let request = Request { path: "/x", ..request };
+            let order = Order {
+                id: CallId { id: 1, serial: 1 },
+                path: &ServicePath::parse("/x").unwrap(),
+                request: &request,
+                envelope: None,
+                door: Door::Protocol,
+                payload: b"",
+                flags: Flags::END,
+                timeout_ms: 30_000,
+                credit: 0,
+            };
+            let caller = Caller { mailbox: &self.caller, client: "c-1", user: "", peer: "" };
+            let now = Now { at: Instant::now(), unix_ms: 0 };
+            self.hub.place_call(now, caller, &order).unwrap();
+        }
+
+        async fn hears(&mut self) -> String {
+            loop {
+                let heard = tokio::time::timeout(Duration::from_secs(30), self.heard.recv()).await;
+                let packet = match heard.unwrap().unwrap() {
+                    Letter::Answer { packet, .. } => packet,
+                    Letter::Failed { fault, .. } => fault.packet(),
+                    Letter::Placed { .. } => continue,
+                    other => panic!("{other:?}"),
+                };
+                let frame = packet.frame().unwrap();
+                return match frame.body {
+                    Body::Response(response) => {
+                        format!("{} moved {}", response.status, frame.via.unwrap_or_default().moved)
+                    }
+                    Body::Error(failure) => {
+                        let moved = failure.headers.iter().map(|(_, times)| times).collect::<String>();
+                        format!("{} moved {moved}", failure.slug)
+                    }
+                    other => panic!("{other:?}"),
+                };
+            }
+        }
+    }
+
+    async fn done() -> LocalAnswer {
+        LocalAnswer::text("done")
+    }
+
+    async fn not_taken() -> LocalAnswer {
+        Fault::not_taken("not now").into()
+    }
+
+    #[tokio::test]
+    async fn calls_of_a_service_that_closes_are_moved_where_that_is_harmless() {
+        for (idempotency, expected) in [("k", "200 moved 1"), ("", "node.draining moved ")] {
+            let mut world = World::new();
+            let (begun, mut begins) = mpsc::unbounded_channel();
+            let closing = world.serve(move || {
+                begun.send(()).unwrap();
+                std::future::pending()
+            });
+            world.call(Request { idempotency, ..Request::default() });
+            begins.recv().await.unwrap();
+            world.serve(done);
+            closing.close(&Fault::draining());
+            assert_eq!(world.hears().await, expected);
+            let counters = &world.hub.counters;
+            let lost = u64::from(idempotency.is_empty());
+            assert_eq!((counters.calls_moved.read(), counters.calls_provider_lost.read()), (1 - lost, lost));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_a_service_does_not_take_goes_to_the_next() {
+        let mut world = World::new();
+        world.serve(not_taken);
+        world.call(Request::default());
+        assert_eq!(world.hears().await, "call.not_taken moved ");
+        world.serve(not_taken);
+        world.call(Request::default());
+        assert_eq!(world.hears().await, "call.not_taken moved 1");
+        let (calls, not_taken) = (&world.hub.counters.calls_answered, &world.hub.counters.calls_not_taken);
+        assert_eq!((calls.read(), not_taken.read()), (2, 3));
+        // Two have refused it, then the third is asked.
+        world.serve(done);
+        for _ in 0..20 {
+            world.call(Request::default());
+            assert!(world.hears().await.starts_with("200"));
+        }
+        assert_eq!(world.hub.services.list()[0].inflight(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_another_kind_is_the_answer() {
+        let mut world = World::new();
+        world.serve(|| async { Fault::fatal(Code::Conflict, "mine", "no").into() });
+        world.call(Request::default());
+        world.serve(done);
+        assert_eq!(world.hears().await, "mine moved ");
     }
 }

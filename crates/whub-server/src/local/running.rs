@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use whub_core::{Call, CallFigures, CallKey, Fault, Letter, Packet};
+use whub_core::{CallFigures, Fault, Letter, Packet};
 use whub_proto::{Body, Code, Kind};
 
 use crate::local::answer::{AnswerBody, LocalAnswer, LocalWriter};
@@ -13,17 +13,26 @@ use crate::local::call::CallState;
 use crate::local::mailbox::Shared;
 use crate::local::request::LocalRequest;
 
+/// A call as it came.
+pub(super) struct Begun {
+    pub(super) request: Packet,
+    /// No body follows.
+    pub(super) ended: bool,
+    /// How often it was moved here from other providers.
+    pub(super) moved: u8,
+    pub(super) figures: CallFigures,
+}
+
 /// Answers a call. The future may be dropped at any time: then whoever did so has settled the outcome, or, if the
 /// handler panicked, the debt's end does.
 pub(super) fn run(
     shared: Arc<Shared>,
     state: Arc<CallState>,
-    call: Call,
-    key: CallKey,
+    begun: Begun,
 ) -> impl Future<Output = ()> + Send {
-    let debt = Debt { shared, state, key, figures: call.figures() };
+    let Begun { request, ended, moved, figures } = begun;
+    let debt = Debt { shared, state, moved, figures };
     async move {
-        let Call { request, ended, seat, .. } = call;
         let body = LocalBody::new(Arc::clone(&debt.state), request.payload(), ended);
         tokio::select! {
             biased;
@@ -31,7 +40,6 @@ pub(super) fn run(
             () = debt.state.expired() => debt.expire(),
             () = answer(&debt, &request, body) => {}
         }
-        drop(seat);
     }
 }
 
@@ -39,24 +47,32 @@ async fn answer(debt: &Debt, request: &Packet, body: LocalBody) {
     let shared = &debt.shared;
     // Waits for its turn within the deadline. The gate is never closed.
     let _turn = shared.gate.acquire().await;
+    if !debt.state.handle() {
+        return;
+    }
     let answer = match LocalRequest::new(request, &shared.pattern, body) {
         Ok(request) => shared.handler.answer(request).await,
         Err(fault) => fault.into(),
     };
-    debt.state.begin();
     let LocalAnswer { head, body } = answer;
-    match (head, body) {
-        (Err(fault), _) => debt.answer(fault.packet()),
-        (Ok(head), AnswerBody::Whole(bytes)) if bytes.len() <= WHOLE_BYTES => {
-            debt.answer(head.packet(&bytes, true));
+    let head = match head {
+        Ok(head) => head,
+        Err(fault) => return debt.refuse(fault),
+    };
+    if !debt.state.begin() {
+        return;
+    }
+    match body {
+        AnswerBody::Whole(bytes) if bytes.len() <= WHOLE_BYTES => {
+            debt.answer(head.packet(debt.moved, &bytes, true));
         }
-        (Ok(head), AnswerBody::Whole(bytes)) => {
-            debt.begin(head.packet(&[], false));
+        AnswerBody::Whole(bytes) => {
+            debt.begin(head.packet(debt.moved, &[], false));
             write_all(debt.writer(), bytes).await;
             debt.finish();
         }
-        (Ok(head), AnswerBody::Stream(write)) => {
-            debt.begin(head.packet(&[], false));
+        AnswerBody::Stream(write) => {
+            debt.begin(head.packet(debt.moved, &[], false));
             write(debt.writer()).await;
             debt.finish();
         }
@@ -75,7 +91,7 @@ const WHOLE_BYTES: usize = 64 * 1024;
 struct Debt {
     shared: Arc<Shared>,
     state: Arc<CallState>,
-    key: CallKey,
+    moved: u8,
     figures: CallFigures,
 }
 
@@ -86,11 +102,28 @@ impl Debt {
 
     /// The whole answer.
     fn answer(&self, packet: Packet) {
-        if self.state.settle() {
+        // The place is free before the caller knows the end.
+        if self.state.settle().is_some() {
             self.shared.hub.counters.calls_answered.one();
             self.count(&packet);
             self.post(Letter::Answer { id: self.state.id, packet, last: true });
         }
+    }
+
+    /// The error instead of an answer. One that says that nothing was begun has another provider asked.
+    fn refuse(&self, fault: Fault) {
+        let Some(call) = self.state.settle() else { return };
+        let hub = &self.shared.hub;
+        if fault.is_not_taken() {
+            let Err(back) = hub.decline_call(Instant::now(), call, fault.code) else { return };
+            drop(back);
+        } else {
+            drop(call);
+        }
+        hub.counters.calls_answered.one();
+        self.figures.failed(fault.code);
+        let packet = Fault { moved: self.moved, ..fault }.packet();
+        self.post(Letter::Answer { id: self.state.id, packet, last: true });
     }
 
     /// The head of an answer whose body follows.
@@ -101,11 +134,8 @@ impl Debt {
     }
 
     fn count(&self, head: &Packet) {
-        match head.frame().map(|frame| frame.body) {
-            Ok(Body::Response(response)) => self.figures.answered(Instant::now(), response.status),
-            Ok(Body::Error(failure)) => self.figures.failed(failure.code),
-            // Nothing else is built here.
-            _ => {}
+        if let Ok(Body::Response(response)) = head.frame().map(|frame| frame.body) {
+            self.figures.answered(Instant::now(), response.status);
         }
     }
 
@@ -117,13 +147,18 @@ impl Debt {
     }
 
     fn expire(&self) {
-        if self.state.settle() {
+        if self.state.settle().is_some() {
             self.shared.hub.counters.calls_deadline.one();
             self.figures.failed(Code::DeadlineExceeded);
             let reason = "the service did not answer in time; allow it longer, or ask why it is slow";
             let fault = Fault::fatal(Code::DeadlineExceeded, "call.deadline", reason);
-            self.post(Letter::Failed { id: self.state.id, fault });
+            self.fail(fault);
         }
+    }
+
+    fn fail(&self, fault: Fault) {
+        let fault = Fault { moved: self.moved, ..fault };
+        self.post(Letter::Failed { id: self.state.id, fault });
     }
 
     fn post(&self, letter: Letter) {
@@ -134,14 +169,14 @@ impl Debt {
 
 impl Drop for Debt {
     fn drop(&mut self) {
-        if self.state.settle() {
+        if self.state.settle().is_some() {
             self.shared.hub.counters.calls_provider_lost.one();
             let reason =
                 "the service broke off before its answer was whole; the call may have been carried out";
             self.figures.failed(Code::Internal);
             let fault = Fault::fatal(Code::Internal, "service.broken_off", reason);
-            self.post(Letter::Failed { id: self.state.id, fault });
+            self.fail(fault);
         }
-        self.shared.forget(self.key);
+        self.shared.forget(self.state.key());
     }
 }
