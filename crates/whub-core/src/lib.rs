@@ -46,4 +46,7 @@ pub use services::{
     AccessRule, Choose, Errors, Histogram, Latency, Left, Provider, Registration, Seat, Service,
     ServiceChange, ServiceEvent, ServiceObserver, ServicePolicies, ServiceSettings, Services, Stats,
 };
-pub use session::{ClientSession, Handled, Issue, Liveness, Output, Peer, PlainHalf, PlainOutput, Silence};
+pub use session::{
+    ClientSession, Handled, Issue, Liveness, Output, Peer, PlainHalf, PlainOutput, Silence, StreamHalf,
+    StreamStanding,
+};

@@ -32,6 +32,8 @@ pub enum Manner {
     Plain,
     /// By `RoomEvent` frames.
     Member,
+    /// By nothing but the partner's bytes and their end.
+    Stream,
 }
 
 /// One half of a pair as others hold it.
@@ -61,6 +63,7 @@ impl Half {
         match self.manner {
             Manner::Plain => self.say(["/remote:open", "/status:connected"]),
             Manner::Member => self.tell(pair, RoomWhat::Ready, true),
+            Manner::Stream => {}
         }
         Ok(())
     }

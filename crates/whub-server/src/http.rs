@@ -3,6 +3,7 @@
 //! ```text
 //! connection → visit → request → guard → route ─┬→ upgrade    /ws /pair/<id> /debug/echo: the stream is given away
 //!                                               ├→ own        /healthz /readyz /metrics / /dashboard /v1/…
+//!                                               ├→ pair       /pair/<id> without a WebSocket
 //!                                               ├→ websocket  any other path, as a WebSocket: a service's
 //!                                               └→ call       any other path: a service's
 //! ```
@@ -32,6 +33,8 @@ mod live;
 mod metered;
 mod metrics;
 mod page;
+mod pair;
+mod pair_mailbox;
 mod patience;
 mod problem;
 mod publish;

@@ -51,6 +51,15 @@ impl Seat {
         Some(self.arrive(hub))
     }
 
+    /// The same for halves that take no other partner; true if it was theirs.
+    pub(super) fn lose(&mut self, partner: HalfId) -> bool {
+        let is_ours = self.partner.as_ref().map(Half::id) == Some(partner);
+        if is_ours {
+            self.partner = None;
+        }
+        is_ours
+    }
+
     pub(super) fn leave(self, hub: &Hub) {
         let me = self.me.id();
         match self.partner {

@@ -252,6 +252,12 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "256",
         "Pairs joined by one session.",
     ),
+    reloadable(key(
+        "limits.pair_wait",
+        Field::Time(|c| &mut c.limits.pair_wait, 1..=DAY),
+        "10m",
+        "How long a half of a pair over HTTP (`curl http://HUB/pair/<id>`) waits for the other one.",
+    )),
     key(
         "limits.call_timeout",
         Field::Time(|c| &mut c.limits.call_timeout, 1..=DAY),
@@ -759,6 +765,7 @@ fn blank() -> Config {
             subscriptions: 0,
             services: 0,
             pairs: 0,
+            pair_wait: Duration::ZERO,
             call_timeout: Duration::ZERO,
             ping: Duration::ZERO,
             drain: Duration::ZERO,

@@ -222,6 +222,8 @@ pub struct Limits {
     pub services: usize,
     /// Pairs joined by one session.
     pub pairs: usize,
+    /// How long a half over HTTP waits for the other one.
+    pub pair_wait: Duration,
     /// Deadline of a call that names none.
     pub call_timeout: Duration,
     /// Interval of pings; a peer silent for twice as long is dead.

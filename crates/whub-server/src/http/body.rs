@@ -11,6 +11,7 @@ use crate::http::compress::Gzip;
 use crate::http::events::EventStream;
 use crate::http::exchange::Download;
 use crate::http::live::Live;
+use crate::http::pair::PairStream;
 use crate::http::visit::Stay;
 
 /// A body, and the request's place among those in flight.
@@ -30,6 +31,7 @@ enum Content {
     Download(Box<Download>),
     Events(Box<EventStream>),
     Live(Live),
+    Pair(Box<PairStream>),
 }
 
 /// Why a body broke off. The client sees its connection or stream fail, never a whole-looking half.
@@ -61,6 +63,11 @@ impl HttpBody {
         Self { content: Content::Live(live), gzip: None, trailers: None, stay: None }
     }
 
+    /// What the other half of a pair sends.
+    pub(super) fn pair(stream: PairStream) -> Self {
+        Self { content: Content::Pair(Box::new(stream)), gzip: None, trailers: None, stay: None }
+    }
+
     /// The same, compressed.
     pub(super) fn gzipped(self) -> Self {
         Self { gzip: Some(Box::new(Gzip::new())), ..self }
@@ -76,6 +83,9 @@ impl HttpBody {
     fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let next = match &mut self.content {
             Content::Download(download) => return download.poll_frame(cx),
+            Content::Pair(stream) => {
+                return stream.poll_bytes(cx).map(|next| next.map(|bytes| bytes.map(Frame::data)));
+            }
             Content::Empty => None,
             Content::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -151,7 +161,7 @@ impl Body for HttpBody {
         match &self.content {
             Content::Empty => true,
             Content::Full(bytes) => bytes.is_empty(),
-            Content::Download(_) | Content::Events(_) | Content::Live(_) => false,
+            Content::Download(_) | Content::Events(_) | Content::Live(_) | Content::Pair(_) => false,
         }
     }
 
@@ -162,7 +172,9 @@ impl Body for HttpBody {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Download(_) | Content::Events(_) | Content::Live(_) => SizeHint::default(),
+            Content::Download(_) | Content::Events(_) | Content::Live(_) | Content::Pair(_) => {
+                SizeHint::default()
+            }
         }
     }
 }

@@ -20,8 +20,8 @@ use crate::http::problem::Problem;
 use crate::http::upgrade::{self, Place};
 use crate::http::visit::Stay;
 use crate::http::{
-    House, call, compress, cors, credentials, inspect, metrics, page, publish, relay, request_id, status,
-    subscribe, websocket,
+    House, call, compress, cors, credentials, inspect, metrics, page, pair, publish, relay, request_id,
+    status, subscribe, websocket,
 };
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
@@ -141,8 +141,11 @@ async fn route(
         }
         _ => {
             // An id is one segment; a slash in it is escaped.
-            if let Some(pair) = path.strip_prefix("/pair/").filter(|pair| !pair.contains('/')) {
-                return upgrade::upgrade(visit, config, Request::from_parts(parts, body), Place::Pair(pair));
+            if let Some(id) = path.strip_prefix("/pair/").filter(|id| !id.contains('/')) {
+                if !wants_websocket {
+                    return pair::join(visit, config, id, &parts, body).await;
+                }
+                return upgrade::upgrade(visit, config, Request::from_parts(parts, body), Place::Pair(id));
             }
             if let Some(own) = path.strip_prefix("/v1/") {
                 return api(visit, config, id, own, parts, body, wants_websocket).await;

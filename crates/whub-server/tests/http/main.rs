@@ -19,6 +19,7 @@ mod http2;
 mod inspector;
 mod openers;
 mod own_paths;
+mod pairs;
 mod providers;
 mod rules;
 mod smuggling;

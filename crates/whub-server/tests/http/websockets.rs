@@ -74,7 +74,7 @@ async fn a_wrong_token_is_refused_before_the_upgrade() {
 async fn what_is_no_handshake_is_told_what_is_missing() {
     let node = Node::start().await;
     let mut browser = Browser::visit(&node).await;
-    let answer = browser.ask("GET /pair/x", b"").await;
+    let answer = browser.ask("GET /ws", b"").await;
     assert_eq!(answer.status, 426);
     assert!(answer.is("upgrade", "websocket") && answer.is("sec-websocket-version", "13"), "{answer:?}");
     let (_, answer) = upgrade(&node, "/pair/%2Fx", "").await;
