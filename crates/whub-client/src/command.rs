@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Provide(Box<Service>),
     Unprovide {
         key: Key,
+        /// How long calls that were begun may take; 0: as long as they are allowed.
+        grace_ms: u32,
         done: Done,
     },
     Join(Box<Seat>),

@@ -179,8 +179,21 @@ impl Registration {
     /// # Errors
     /// When the connection is lost meanwhile; the service is ended all the same.
     pub async fn unregister(self) -> Result<(), Error> {
+        self.end(0).await
+    }
+
+    /// The same, but calls that are not finished after `grace` (at least 1 ms) are ended: moved to another provider
+    /// where that is harmless, else failed.
+    ///
+    /// # Errors
+    /// As [`Self::unregister`].
+    pub async fn unregister_within(self, grace: Duration) -> Result<(), Error> {
+        self.end(u32::try_from(grace.as_millis()).unwrap_or(u32::MAX).max(1)).await
+    }
+
+    async fn end(self, grace_ms: u32) -> Result<(), Error> {
         let (done, outcome) = oneshot::channel();
-        let command = Command::Unprovide { key: self.key, done };
+        let command = Command::Unprovide { key: self.key, grace_ms, done };
         self.client.ask(self.client.timeout(), command, outcome).await
     }
 }

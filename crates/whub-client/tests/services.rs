@@ -11,7 +11,8 @@ use std::time::Duration;
 use common::{FakeConnection, open, within};
 use whub_client::{Access, Client, Code, ErrorKind, Registration, Reply, Request, ServiceError};
 use whub_proto::{
-    Body, Cancel, Credit, Data, Failure, Flags, Headers, Kind, Register, Request as WireRequest, Strings, Via,
+    Body, Cancel, Credit, Data, Failure, Flags, Headers, Kind, Register, Request as WireRequest, Strings,
+    Unregister, Via,
 };
 
 type Answer = Result<Reply, ServiceError>;
@@ -109,8 +110,10 @@ async fn a_service_answers_what_it_is_asked() {
     assert_eq!(response.headers.get("x-left"), Some("1"));
     assert_eq!(heard.payload(), b"hello a b, says ada (c9)");
 
-    let ending = tokio::spawn(service.unregister());
+    let ending = tokio::spawn(service.unregister_within(Duration::from_secs(3)));
     let heard = connection.hear(Kind::Unregister).await;
+    let leaving = Unregister { path: "/greet/:name", grace_ms: 3000 };
+    assert_eq!(heard.frame().body, Body::Unregister(leaving));
     connection.agree(heard.id()).await;
     within(ending).await.unwrap().unwrap();
 }
@@ -155,6 +158,7 @@ async fn a_busy_service_refuses_at_once() {
     let heard = connection.hear(Kind::Error).await;
     let Body::Error(failure) = heard.frame().body else { unreachable!() };
     assert_eq!((heard.id(), failure.code, failure.retry_ms), (6, Code::Unavailable, 100));
+    assert_eq!(failure.slug, "call.not_taken", "so that another provider is asked");
 }
 
 #[tokio::test(start_paused = true)]

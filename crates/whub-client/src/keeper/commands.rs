@@ -31,7 +31,7 @@ impl Keeper {
             Command::Subscribe(subscriber) => self.subscribe(*subscriber),
             Command::Unsubscribe { key, done } => self.unsubscribe(key, Some(done)),
             Command::Provide(service) => self.provide(*service),
-            Command::Unprovide { key, done } => self.unprovide(key, Some(done)),
+            Command::Unprovide { key, grace_ms, done } => self.unprovide(key, grace_ms, Some(done)),
             Command::Join(seat) => self.join(*seat),
             Command::Leave { key, done } => self.leave(key, Some(done)),
             Command::Data { key, payload, ended } => {
@@ -100,7 +100,7 @@ impl Keeper {
                 }
             }
             Release::Subscription(key) => self.unsubscribe(key, None),
-            Release::Service(key) => self.unprovide(key, None),
+            Release::Service(key) => self.unprovide(key, 0, None),
             Release::Seat(key) => self.leave(key, None),
             // The loop looks again by itself.
             Release::Room => {}
@@ -179,10 +179,10 @@ impl Keeper {
         }
     }
 
-    fn unprovide(&mut self, key: Key, done: Option<Done>) {
+    fn unprovide(&mut self, key: Key, grace_ms: u32, done: Option<Done>) {
         let Some(provided) = self.wanted.services.remove(&key) else { return succeed(done) };
         match &mut self.current {
-            Some(current) => current.session.unregister(provided.service.pattern.as_str(), done),
+            Some(current) => current.session.unregister(provided.service.pattern.as_str(), grace_ms, done),
             None => succeed(done),
         }
     }

@@ -60,9 +60,9 @@ impl Session {
         self.live.insert(id, Live::Service(key));
     }
 
-    pub(crate) fn unregister(&mut self, path: &str, done: Option<Done>) {
+    pub(crate) fn unregister(&mut self, path: &str, grace_ms: u32, done: Option<Done>) {
         let id = self.next_id();
-        self.outbox.push(id, Flags::NONE, &Body::Unregister(Unregister { path, ..Unregister::default() }));
+        self.outbox.push(id, Flags::NONE, &Body::Unregister(Unregister { path, grace_ms }));
         if let Some(done) = done {
             self.live.insert(id, Live::Farewell(done));
         }
