@@ -71,7 +71,10 @@ pub(crate) enum PrintedBody {
 /// Why there is no output, or no more of it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExecError {
-    /// `sh` could not be started, or its pipes broke.
+    /// `sh` could not be started.
+    #[error("cannot start the command: {0}")]
+    Start(#[source] io::Error),
+    /// Its pipes broke.
     #[error("cannot run the command: {0}")]
     Run(#[from] io::Error),
     /// It said no.
@@ -112,7 +115,7 @@ impl Exec {
     {
         // The semaphore is never closed; without a permit there would simply be no bound.
         let slot = Arc::clone(&self.slots).acquire_owned().await;
-        let running = Running::start(&self.command, asked)?;
+        let running = Running::start(&self.command, asked).map_err(ExecError::Start)?;
         let (sender, chunks) = mpsc::channel(1);
         tokio::spawn(async move {
             let _slot = slot;

@@ -94,8 +94,15 @@ fn of_exit(status: ExitStatus) -> Option<Code> {
 
 fn failed(path: &str, error: &ExecError) -> ServiceError {
     output::note(&format!("{path}: {error}"));
-    let ExecError::Failed { status, complaint } = error else {
-        return ServiceError::internal("the command failed");
+    let (status, complaint) = match error {
+        ExecError::Failed { status, complaint } => (status, complaint),
+        // Nothing was done, and another provider may have the means.
+        ExecError::Start(_) => {
+            return ServiceError::not_taken("the command could not be started").retry_after(RETRY);
+        }
+        ExecError::Run(_) | ExecError::GivenUp | ExecError::Head(_) | ExecError::EndlessHead => {
+            return ServiceError::internal("the command failed");
+        }
     };
     match of_exit(*status) {
         Some(Code::Unavailable) => ServiceError::new(Code::Unavailable, complaint).retry_after(RETRY),
@@ -157,5 +164,11 @@ mod tests {
             assert_eq!(of(code, "/etc/secret: not found"), "the command failed", "{code}");
         }
         assert_eq!(of_exit(ExitStatus::from_raw(9)), None, "a signal");
+        let unstarted = failed("/x", &ExecError::Start(std::io::ErrorKind::OutOfMemory.into()));
+        assert_eq!(
+            unstarted.to_string(),
+            "the command could not be started",
+            "and another provider is asked"
+        );
     }
 }
