@@ -30,6 +30,35 @@ fn an_echo_gives_back_body_and_content_type() {
 }
 
 #[test]
+fn a_call_that_may_be_made_twice_outlives_its_provider() {
+    let hub = Hub::start(&[]);
+    // It ends with its provider.
+    let command = "while kill -0 $PPID; do sleep 0.2; done";
+    let mut first = hub.start_client(&["provide", "/pay", "--exec", command]);
+    first.wait_for("providing /pay");
+    let call = ["call", "/pay", "--data", "x", "--idempotency", "pay-1", "--timeout", "1m"];
+    let mut caller = hub.start_client(&call);
+    // It is asked before there is another.
+    whub::until(|| hub.inflight() == 1);
+    let mut second = hub.start_client(&["provide", "/pay", "--exec", "echo done"]);
+    second.wait_for("providing /pay");
+    first.signal(Signal::KILL);
+    assert_eq!(caller.end(), (0, b"done\n".to_vec()));
+}
+
+#[test]
+fn calls_with_one_key_go_to_one_provider() {
+    let hub = Hub::start(&[]);
+    let mut one = hub.start_client(&["provide", "/who", "--exec", "echo one"]);
+    let mut two = hub.start_client(&["provide", "/who", "--exec", "echo two"]);
+    one.wait_for("providing /who");
+    two.wait_for("providing /who");
+    let asked = |_| hub.run(&["call", "/who", "--key", "ada"]).1;
+    let answers: std::collections::BTreeSet<String> = (0..6).map(asked).collect();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+}
+
+#[test]
 fn a_large_file_travels_through_unchanged() {
     let hub = Hub::start(&[]);
     let mut provider = hub.start_client(&["provide", "/echo", "--echo"]);

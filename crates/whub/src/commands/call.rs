@@ -36,6 +36,14 @@ pub(crate) struct Call {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     timeout: Duration,
 
+    /// Calls with the same key go to the same provider
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+
+    /// The call may be made twice, under this name: if its provider is lost, another one is asked
+    #[arg(long, value_name = "ID")]
+    idempotency: Option<String>,
+
     /// Print status and headers before the body
     #[arg(long, short)]
     include: bool,
@@ -92,6 +100,12 @@ impl Call {
         let usual = if self.data.is_some() { "POST" } else { "GET" };
         let method = self.method.as_deref().unwrap_or(usual);
         let mut call = client.call(&self.path).method(method).timeout(self.timeout);
+        if let Some(key) = &self.key {
+            call = call.key(key);
+        }
+        if let Some(id) = &self.idempotency {
+            call = call.idempotency(id);
+        }
         for (name, value) in &self.headers {
             call = call.header(name, value);
         }
