@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Client, World};
@@ -419,4 +420,34 @@ fn a_call_that_was_not_taken_waits_for_the_others_and_no_longer_than_they_are_th
     caller.turn(world.now);
     assert_eq!(caller.hears(), ["error #1 503 service.overloaded retry 500 moved 1"]);
     assert!(world.hub.services.list().iter().all(|service| service.waiting() == 0));
+}
+
+#[test]
+fn what_nobody_at_another_node_takes_comes_to_one_of_this() {
+    let (near, far) = (World::new(), World::new());
+    let now = far.now;
+    let _joined = whub_core::join(&near.hub, &far.hub, Arc::new(move || now));
+    let (mut there, mut caller) = (provider(&far, 0), near.client());
+    ask_with(&near, &mut caller, Request::default());
+    let mut here = provider(&near, 0);
+    refuse(&far, &mut there, 2);
+    here.turn(near.now);
+    respond(&near, &mut here, 2);
+    caller.turn(near.now);
+    assert_eq!(caller.hears(), ["response #1 end 200 moved 1 'done'"]);
+    // With nobody else it is the answer.
+    here.vanishes(near.now);
+    caller.sends(
+        near.now,
+        3,
+        Flags::END,
+        &Body::Request(Request { path: "/a", ..Request::default() }),
+        b"ask",
+    );
+    refuse(&far, &mut there, 4);
+    caller.turn(near.now);
+    assert_eq!(caller.hears(), ["error #3 503 call.not_taken retry 1000"]);
+    let (near, far) = (&near.hub.counters, &far.hub.counters);
+    assert_eq!((near.calls_accepted.read(), near.calls_answered.read(), near.calls_moved.read()), (2, 2, 1));
+    assert_eq!((far.calls_accepted.read(), far.calls_answered.read()), (2, 2));
 }
