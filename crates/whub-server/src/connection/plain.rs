@@ -4,16 +4,20 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use whub_core::{Fault, Hub, Letter, Mailbox, Now, PlainHalf, PlainOutput};
+use whub_core::{Fault, Hub, Letter, Mailbox, Now, Parcel, PlainHalf, PlainOutput, Sent};
 use whub_proto::Code;
 use whub_proto::names::PairId;
 
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::relay::Relay;
-use crate::connection::websocket::{Message, Speaker, WebSocket};
+use crate::connection::websocket::{Message, Parting, Speaker, WebSocket};
 use crate::connection::{Bytes, Flow, Talk};
 use crate::mailbox::Private;
 use crate::node::Node;
+
+/// Close codes of a peer that has said all it had to say.
+const NO_CODE: u16 = 0;
+const NORMAL: u16 = 1000;
 
 /// A plain half.
 pub(crate) struct PlainTalk {
@@ -86,6 +90,19 @@ impl Plain {
         Flow::Go
     }
 
+    /// A peer that closes in order has ended its input, which partners that know of ends are told. One that goes away
+    /// (1001, as a page that is left does), breaks the rules or is lost has not.
+    fn handle_parting(&self, parting: Option<Parting>, relay: &mut Relay<'_>) {
+        let (Some(parting), Some(partner)) = (parting, self.half.partner()) else { return };
+        if !matches!(parting.code, NO_CODE | NORMAL) {
+            return;
+        }
+        relay.flush();
+        let end = Parcel::Data { seat: partner.seat, text: false, end: true, payload: &[] };
+        // It takes this over its budget too, and nothing follows.
+        let (Sent::Room | Sent::Wait | Sent::Gone) = partner.mailbox.send(end);
+    }
+
     fn handle_lonely(&mut self, speaker: &mut Speaker<'_>, message: &Message<'_>) {
         // A binary message has no text to give back. A text's encoding was checked by the decoder.
         let text = if message.text { std::str::from_utf8(&message.payload).unwrap_or_default() } else { "" };
@@ -105,6 +122,7 @@ impl Talk for PlainTalk {
         let flow = socket.handle_bytes(bytes.input, bytes.own, |speaker, message| {
             talk.handle_message(speaker, &mut relay, &message)
         });
+        talk.handle_parting(socket.take_parting(), &mut relay);
         talk.awaiting = relay.finish();
         flow
     }
@@ -121,6 +139,7 @@ impl Talk for PlainTalk {
         let mut relay = Relay::new(&mut bytes, &hub.counters, hub.limits.frame_bytes);
         let flow = socket
             .handle_filled(count, own, |speaker, message| talk.handle_message(speaker, &mut relay, &message));
+        talk.handle_parting(socket.take_parting(), &mut relay);
         talk.awaiting = relay.finish();
         flow
     }

@@ -213,8 +213,14 @@ impl PairStream {
     fn send(&mut self, cx: &mut Context<'_>) -> Result<(), Break> {
         while !self.half.has_sent_end() {
             self.fetch(cx)?;
-            let Some(partner) = self.half.partner() else { return Ok(()) };
             let end = self.chunk.is_empty() && self.body.is_none();
+            let Some(partner) = self.half.partner() else {
+                // It has gone meanwhile, and nothing was left to be said to it.
+                if end {
+                    self.half.handle_sent_end();
+                }
+                return Ok(());
+            };
             if self.chunk.is_empty() && !end {
                 return Ok(());
             }
@@ -228,7 +234,8 @@ impl PairStream {
                 Sent::Room | Sent::Wait if count > 0 => counters.pair_messages.one(),
                 Sent::Room | Sent::Wait => {}
                 // The letter that says so is on its way.
-                Sent::Gone => return Ok(()),
+                Sent::Gone if !end => return Ok(()),
+                Sent::Gone => {}
             }
             self.chunk.advance(count);
             if end {

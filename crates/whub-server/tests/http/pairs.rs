@@ -132,6 +132,34 @@ async fn a_plain_websocket_gets_the_bytes_as_binary_messages() {
 }
 
 #[tokio::test]
+async fn a_page_that_closes_in_order_has_ended_its_input_and_others_have_not() {
+    let node = Node::start().await;
+    for (close, whole) in [
+        (&b"\x88\x80\0\0\0\0"[..], true),
+        (b"\x88\x82\0\0\0\0\x03\xe8", true),
+        (b"\x88\x82\0\0\0\0\x03\xe9", false),
+        (b"\x81\x81\0\0\0\0\xff", false),
+    ] {
+        let mut page = Browser::visit(&node).await;
+        let fields = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n\
+                      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        assert_eq!(page.ask(&format!("GET /pair/x\n{fields}"), b"").await.status, 101);
+        assert_eq!(page.exactly(17).await, b"\x81\x0f/status:waiting");
+        let mut get = getting(&node, "/pair/x").await;
+        assert_eq!(get.head().await.status, 200);
+        page.write([b"\x81\x82\0\0\0\0hi", close].concat()).await;
+        if whole {
+            assert_eq!(get.chunk().await.unwrap(), b"hi");
+            assert!(get.chunk().await.is_none(), "{close:x?}");
+        } else {
+            // What came just before it broke off may be lost with the rest.
+            let rest = get.until_the_end().await;
+            assert!(!rest.ends_with(b"0\r\n\r\n"), "{close:x?}: {rest:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn nobody_waits_for_ever() {
     let node = Node::with(|config| config.limits.pair_wait = Duration::from_millis(20)).await;
     let answer = Browser::visit(&node).await.ask("GET /pair/x", b"").await;
