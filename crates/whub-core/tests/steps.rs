@@ -242,6 +242,13 @@ fn headers_keep_credentials_back_unless_a_rule_passes_them() {
 }
 
 #[test]
+fn names_that_others_may_read_otherwise_do_not_pass() {
+    let sent =
+        ["cookie ", "\tcookie", "coo\u{212a}ie", "", "x-a\r\ncookie", "x-a/b"].map(|name| (name, "c=1"));
+    assert_eq!(seen(HeaderStep::new(HeaderRules::default(), PerService::default()), &sent), ["x-a/b"]);
+}
+
+#[test]
 fn nobody_over_the_protocol_says_which_way_it_came() {
     let sent = [
         ("X-Forwarded-For", "192.0.2.1"),

@@ -3,7 +3,8 @@
 //! Four things decide about a request's header, in this order:
 //!
 //! 1. What concerns one connection alone, and what begins with `whub-`, is the hub's own: a caller's never passes. What
-//!    a caller over the protocol says of its way ([`is_about_the_way`]) passes only if `pass` lists it.
+//!    a caller over the protocol says of its way ([`is_about_the_way`]) passes only if `pass` lists it. A name with white
+//!    space, control characters or letters beyond ASCII never passes.
 //! 2. `block` lists it: it does not pass.
 //! 3. `pass`, or the provider's registration, lists it: it passes.
 //! 4. It is a credential or internal ([`is_kept_back`]), or `allow` is not empty and does not list it: it does not
@@ -114,7 +115,7 @@ impl Middleware for HeaderStep {
 
 /// `rules`: the service's before the global ones.
 fn decide(rules: &[&HeaderRules], name: &str, wanted: &[Box<str>]) -> bool {
-    if is_hubs_own(name) || rules.iter().any(|rules| rules.request_block.contains(name)) {
+    if !is_plain(name) || is_hubs_own(name) || rules.iter().any(|rules| rules.request_block.contains(name)) {
         return false;
     }
     let is_wanted = || wanted.iter().any(|known| &**known == "*" || known.eq_ignore_ascii_case(name));
@@ -123,6 +124,12 @@ fn decide(rules: &[&HeaderRules], name: &str, wanted: &[Box<str>]) -> bool {
     }
     let allow = rules.iter().map(|rules| &rules.request_allow).find(|allow| !allow.is_empty());
     !is_kept_back(name) && allow.is_none_or(|allow| allow.contains(name) || is_set_by_hub(name))
+}
+
+/// Whether a name is one that everybody reads alike. Over the protocol any text may come; `cookie ` is a cookie to those
+/// who trim, and a Kelvin sign a `k` to those who fold case.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// What a list of names holds that a match on text is quicker for.
