@@ -197,6 +197,12 @@ impl App {
             }
             set(headers, FORWARDED_FOR.clone(), address(request.peer()));
         }
+        // A caller may call itself one over HTTP and be none. Without the field it would look like a program beside the
+        // application.
+        let peer = address(request.peer());
+        if !headers.contains_key(&FORWARDED_FOR) && is_address(peer) {
+            set(headers, FORWARDED_FOR.clone(), peer);
+        }
         headers.remove(&FORWARDED_PREFIX);
         if !mount.prefix.is_empty() {
             set(headers, FORWARDED_PREFIX.clone(), &mount.prefix);
@@ -274,6 +280,10 @@ fn address(peer: &str) -> &str {
     }
 }
 
+fn is_address(peer: &str) -> bool {
+    peer.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
+}
+
 /// HTTP/2 may send a cookie field per cookie; HTTP/1.1 has one (RFC 9113 section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -296,4 +306,22 @@ fn add_slash(request: &Request) -> Reply {
     let last = request.path().rsplit('/').next().unwrap_or_default();
     let query = if request.query().is_empty() { String::new() } else { format!("?{}", request.query()) };
     Reply::status(308).header("location", format!("./{last}/{query}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_with_an_address_are_told_from_others() {
+        for (peer, shown, has_one) in [
+            ("192.0.2.7:4711", "192.0.2.7", true),
+            ("192.0.2.7", "192.0.2.7", true),
+            ("[2001:db8::1]:80", "[2001:db8::1]", true),
+            ("unix", "unix", false),
+            ("", "", false),
+        ] {
+            assert_eq!((address(peer), is_address(address(peer))), (shown, has_one), "{peer}");
+        }
+    }
 }
