@@ -60,7 +60,9 @@ impl Hub {
                         self.wait_over(now, &refused.call);
                     }
                 }
-                Err(refused) => {
+                Err(mut refused) => {
+                    // Nothing was said of this step. There may be more rounds than there are numbers.
+                    refused.call.step -= 1;
                     let congested = refused.congested;
                     match line.put_back(Waiting { call: refused.call, until }) {
                         Ok(()) if congested => return Some(now + LOOK_AGAIN),

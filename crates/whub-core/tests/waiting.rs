@@ -245,6 +245,27 @@ fn the_body_and_the_credit_of_a_waiting_call_follow_it() {
 }
 
 #[test]
+fn a_call_that_was_offered_in_vain_very_often_is_still_told_its_place() {
+    let world = World::new();
+    let (mut provider, mut caller) = busy(&world);
+    let request = Body::Request(Request { path: "/a", ..Request::default() });
+    caller.sends(world.now, 3, Flags::NONE, &request, b"one");
+    caller.sends(world.now, 3, Flags::END, &Body::Data(Data::default()), b"two");
+    for _ in 0..1000 {
+        world.usher();
+    }
+    respond(&world, &mut provider, 2);
+    world.usher();
+    caller.turn(world.now);
+    provider.turn(world.now);
+    assert_eq!(
+        provider.hears(),
+        ["request #4 /a by c-1 for 30000ms as /a 'one'", "data #4 end 'two'"],
+        "the body follows it"
+    );
+}
+
+#[test]
 fn bodies_that_wait_on_a_session_are_bounded_together() {
     let world = World::with_limits(SessionLimits { frame_bytes: 1 << 20, ..SessionLimits::default() });
     let (_provider, mut caller) = busy(&world);
