@@ -153,7 +153,8 @@ impl Link {
             return Err(Undelivered::Gone(Letter::Call(call)));
         };
         if call.hops >= HOPS_MAX {
-            return Err(Undelivered::Full(Letter::Call(call)));
+            // Asking again would not help, as it would after `Full`.
+            return Err(Undelivered::Gone(Letter::Call(call)));
         }
         if let Err(fault) = admit(&service, &call.request) {
             near.counters.calls_answered.one();
