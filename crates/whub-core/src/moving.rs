@@ -80,7 +80,8 @@ impl Hub {
         Ok(())
     }
 
-    fn move_call(&self, now: Instant, mut call: Box<Call>, loss: Loss) -> Result<(), Box<Call>> {
+    /// Moves the call, if it may be and another provider takes it.
+    pub(crate) fn move_call(&self, now: Instant, mut call: Box<Call>, loss: Loss) -> Result<(), Box<Call>> {
         if !may_move(now, &call, loss) {
             return Err(call);
         }

@@ -325,6 +325,7 @@ impl Service {
             (left, Arc::clone(&roster.settings))
         };
         self.change(without);
+        provider.leave();
         Some(provider)
     }
 

@@ -92,6 +92,22 @@ fn a_request_that_never_left_is_moved_whatever_it_is() {
 }
 
 #[test]
+fn a_request_that_crosses_with_the_end_of_a_registration_is_moved() {
+    let world = World::new();
+    let (mut one, mut caller) = (provider(&world, 0), world.client());
+    ask_with(&world, &mut caller, Request::default());
+    let mut two = provider(&world, 0);
+    // The letter lies in its mailbox, and the client knows no service for it any more.
+    one.session_says(world.now, 3, &Body::Unregister(Unregister { path: "/a", grace_ms: 0 }));
+    one.turn(world.now);
+    assert_eq!(one.hears(), ["ok #3"]);
+    two.turn(world.now);
+    respond(&world, &mut two, 2);
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #1 end 200 moved 1 'done'"]);
+}
+
+#[test]
 fn a_call_is_moved_twice_at_most() {
     let world = World::new();
     let (mut one, mut caller) = (provider(&world, 0), world.client());

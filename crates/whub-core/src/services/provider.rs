@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 
 use crate::letter::{Call, Letter};
 use crate::mailbox::{Mailbox, SessionId, Undelivered};
@@ -19,6 +19,7 @@ pub struct Provider {
     pub stats: Stats,
     mailbox: Mailbox,
     inflight: AtomicU32,
+    left: AtomicBool,
     /// The calls of its service that wait for a place.
     line: Arc<Line>,
 }
@@ -32,7 +33,14 @@ pub struct Seat {
 
 impl Provider {
     pub(crate) fn new(registration: Registration, mailbox: Mailbox, line: Arc<Line>) -> Self {
-        Self { registration, stats: Stats::default(), mailbox, inflight: AtomicU32::new(0), line }
+        Self {
+            registration,
+            stats: Stats::default(),
+            mailbox,
+            inflight: AtomicU32::new(0),
+            left: AtomicBool::new(false),
+            line,
+        }
     }
 
     /// The provider's session.
@@ -58,6 +66,15 @@ impl Provider {
     pub fn is_full(&self) -> bool {
         let most = self.registration.inflight_max;
         most != 0 && self.inflight() >= most
+    }
+
+    /// It is in no roster any more. Who took a look just before may still post a call.
+    pub(crate) fn leave(&self) {
+        self.left.store(true, Relaxed);
+    }
+
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.load(Relaxed)
     }
 
     /// Gives it the call.

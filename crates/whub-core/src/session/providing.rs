@@ -89,8 +89,10 @@ impl ClientSession {
 
     fn leave_service(&mut self, pattern: &Pattern, grace_ms: u32) {
         let provider = self.hub.leave_service(pattern, self.me.session());
+        // So that there are no more of them than calls in flight, however often a client comes and goes.
+        self.leaving.retain(|(_, provider)| provider.inflight() > 0);
         if grace_ms > 0
-            && let Some(provider) = provider
+            && let Some(provider) = provider.filter(|provider| provider.inflight() > 0)
         {
             self.leaving.push((self.clock + Duration::from_millis(grace_ms.into()), provider));
         }
@@ -127,9 +129,23 @@ impl ClientSession {
             self.miss(call);
             return;
         }
+        let mut call = call;
+        if self.has_left(&call) {
+            match self.hub.move_call(now.at, call, Loss::Unsent) {
+                Ok(()) => return,
+                // Nobody else takes it: the client may still know what to do with it.
+                Err(back) => call = back,
+            }
+        }
         call.caller.served_by(&self.peer.client);
         let (id, request) = self.owed.add(now.at, call);
         self.send(id, request);
+    }
+
+    /// Whether the call crossed with the end of its registration, so that the client may know no service for it. One
+    /// that drains because the node stops still does.
+    fn has_left(&self, call: &Call) -> bool {
+        call.seat.as_ref().is_some_and(|seat| seat.provider().has_left()) && !self.is_draining()
     }
 
     pub(super) fn handle_upload(&mut self, now: Now, call: CallKey, data: Packet) {
