@@ -9,7 +9,7 @@
 
 mod access;
 mod auth;
-mod calls;
+mod call;
 mod channels;
 mod clients;
 mod counters;
@@ -23,13 +23,14 @@ pub mod middleware;
 mod moving;
 mod packet;
 mod pairs;
+mod placing;
 mod services;
 mod session;
 mod waiting;
 
 pub use access::{Authenticator, Grants, Identity};
 pub use auth::{StaticTokens, Token};
-pub use calls::{Caller, HEAD_TOO_LARGE, Order, Place, Placed, WEBSOCKET, WINDOW};
+pub use call::{Call, CallFigures, CallId, CallKey, Place};
 pub use channels::{Audience, Channels, Subscriber};
 pub use clients::{Client, Clients, Tally};
 pub use counters::{Counter, Counters};
@@ -37,11 +38,12 @@ pub use elsewhere::{Joined, join};
 pub use fault::{Fault, MOVED};
 pub use handlers::{FrameHandler, Handlers, OWN_KINDS, Reply, Sender};
 pub use hub::{Hub, Now, Roles, SessionLimits};
-pub use letter::{Call, CallFigures, CallId, CallKey, Letter};
+pub use letter::Letter;
 pub use mailbox::{Fate, Framing, Mailbox, Parcel, Post, Publication, Sent, SessionId, Undelivered};
 pub use moving::{Loss, Refusals};
 pub use packet::Packet;
 pub use pairs::{Arrival, Half, HalfId, Manner, Pairs};
+pub use placing::{Caller, HEAD_TOO_LARGE, Order, Placed, WEBSOCKET, WINDOW};
 pub use services::{
     AccessRule, Choose, Errors, Histogram, Latency, Left, Provider, Registration, Seat, Service,
     ServiceChange, ServiceEvent, ServiceObserver, ServicePolicies, ServiceSettings, Services, Stats,

@@ -98,13 +98,16 @@ pub enum Undelivered {
     Gone(Letter),
 }
 
-/// What the driver of a connection implements; a `Vec` in tests.
+/// What the driver of a connection implements; a `Vec` in tests. Who says no more than where letters go takes nothing
+/// else: a caller or a provider that is no connection.
 pub trait Post: Send + Sync {
     /// The session behind it.
     fn session(&self) -> SessionId;
 
     /// How its peer wants bytes.
-    fn framing(&self) -> Framing;
+    fn framing(&self) -> Framing {
+        Framing::Private
+    }
 
     /// Hands over a letter.
     ///
@@ -113,14 +116,19 @@ pub trait Post: Send + Sync {
     fn post(&self, letter: Letter) -> Result<(), Undelivered>;
 
     /// Sends bytes to the peer. Accepted even over budget; the sender then waits.
-    fn send(&self, parcel: Parcel<'_>) -> Sent;
+    fn send(&self, _parcel: Parcel<'_>) -> Sent {
+        Sent::Gone
+    }
 
     /// Called by the session itself before it becomes visible to others: until the driver has sent what the session
     /// put out, parcels of others wait behind it.
-    fn hold(&self);
+    fn hold(&self) {}
 
-    /// True when there is room; otherwise `waker` is woken once there is, or once the session has ended.
-    fn poll_room(&self, waker: &Waker) -> bool;
+    /// True when there is room; otherwise `waker` is woken once there is, or once the session has ended. Letters of calls
+    /// are bounded by their credit.
+    fn poll_room(&self, _waker: &Waker) -> bool {
+        true
+    }
 
     /// A call of this session is in the hands of a provider: the hub's name for that client, or the pattern of a service of
     /// the node's own process. For those who watch; sessions need not know.
@@ -128,7 +136,9 @@ pub trait Post: Send + Sync {
 
     /// Delivers published messages, unless the mailbox is over its budget: then they are dropped, and the subscriber
     /// learns how many.
-    fn publish(&self, publication: &dyn Publication) -> Fate;
+    fn publish(&self, _publication: &dyn Publication) -> Fate {
+        Fate::DroppedGone
+    }
 }
 
 /// Messages on their way to many subscribers: each framing is made once, at the first subscriber that wants it.

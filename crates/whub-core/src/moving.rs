@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use whub_proto::code::NOT_TAKEN;
 use whub_proto::{Code, Failure, Via};
 
+use crate::call::Call;
 use crate::fault::Fault;
 use crate::hub::Hub;
-use crate::letter::Call;
 use crate::mailbox::SessionId;
 use crate::packet::Packet;
 
@@ -57,10 +57,8 @@ impl Hub {
     pub fn lose_call(&self, now: Instant, call: Box<Call>, loss: Loss, fault: Fault) {
         let Err(mut call) = self.move_call(now, call, loss) else { return };
         self.counters.calls_provider_lost.one();
-        call.service.stats.errors.count(fault.code);
-        if let Some(seat) = call.seat.take() {
-            seat.provider().stats.errors.count(fault.code);
-        }
+        call.count_error(fault.code);
+        drop(call.seat.take());
         call.fail(fault);
     }
 

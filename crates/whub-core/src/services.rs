@@ -19,8 +19,8 @@ use std::time::Instant;
 use whub_proto::Code;
 use whub_proto::names::{Pattern, ServicePath, Trie};
 
+use crate::call::{Call, CallKey};
 use crate::fault::Fault;
-use crate::letter::{Call, CallKey};
 use crate::mailbox::{Mailbox, SessionId};
 
 pub use access::AccessRule;

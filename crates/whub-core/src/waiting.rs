@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use whub_proto::Code;
 use whub_proto::names::Pattern;
 
-use crate::calls::{Place, deadline_exceeded, overloaded};
+use crate::call::Place;
+use crate::call::{Call, CallKey};
 use crate::fault::Fault;
 use crate::hub::Hub;
-use crate::letter::{Call, CallKey, Letter};
+use crate::letter::Letter;
 use crate::mailbox::{Mailbox, SessionId};
+use crate::placing::{deadline_exceeded, overloaded};
 use crate::services::{Provider, Service, Waiting};
 
 /// Providers that read too slowly tell nobody when they have caught up, so they are asked again this much later.
@@ -123,12 +125,3 @@ fn end(call: &Call, fault: Fault) {
 
 /// When to come back to a service whose last provider has left: about as long as a program needs to start again.
 const RETURN_MS: u32 = 1000;
-
-impl Call {
-    /// Tells the caller that the call has failed.
-    pub(crate) fn fail(&self, fault: Fault) {
-        let fault = fault.of_moved(self.moved);
-        // A caller that is gone needs no outcome.
-        let _ = self.caller.post(Letter::Failed { id: self.id, fault });
-    }
-}

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use whub_proto::Request;
 use whub_proto::names::ServicePath;
 
-use crate::calls::{Caller, Order};
 use crate::middleware::Fields;
+use crate::placing::{Caller, Order};
 use crate::services::Service;
 
 /// How a call came in.

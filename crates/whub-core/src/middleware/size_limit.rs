@@ -1,10 +1,10 @@
 //! `size_limit`: bodies that are too long are refused where their length is known, and ended where it turns out.
 
-use crate::calls::WEBSOCKET;
 use crate::fault::Fault;
 use crate::hub::Now;
 use crate::middleware::watch::request_too_long;
 use crate::middleware::{Asked, Interest, Middleware, PerService};
+use crate::placing::WEBSOCKET;
 
 /// Limits of one call's bodies, bytes; `None` = no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use whub_proto::{Body, Code, Kind};
 
-use crate::calls::Place;
+use crate::call::Place;
+use crate::call::{CallId, CallKey};
 use crate::fault::Fault;
 use crate::hub::Now;
-use crate::letter::{CallId, CallKey, Letter};
+use crate::letter::Letter;
 use crate::mailbox::{Fate, Framing, Mailbox, Parcel, Post, Publication, Sent, SessionId, Undelivered};
 use crate::middleware::{AnswerHead, Asked, CallRecord, Chain, Outcome};
 use crate::packet::Packet;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::letter::{Call, CallKey};
+use crate::call::{Call, CallKey};
 use crate::services::usher::Bell;
 
 /// Request bytes that may wait at one service: 4 MiB.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 
-use crate::letter::{Call, Letter};
+use crate::call::Call;
+use crate::letter::Letter;
 use crate::mailbox::{Mailbox, SessionId, Undelivered};
 use crate::services::line::Line;
 use crate::services::registration::Registration;

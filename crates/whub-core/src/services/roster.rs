@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::letter::Call;
+use crate::call::Call;
 use crate::mailbox::Mailbox;
 use crate::services::access::AccessRule;
 use crate::services::provider::{Provider, Refused};

@@ -3,12 +3,14 @@
 use whub_proto::names::ServicePath;
 use whub_proto::{Code, Flags, Frame, Kind, Request};
 
-use crate::calls::{Caller, Order, Place, WINDOW};
+use crate::call::Place;
+use crate::call::{CallId, CallKey};
 use crate::fault::Fault;
 use crate::hub::Now;
-use crate::letter::{CallId, CallKey, Letter};
+use crate::letter::Letter;
 use crate::middleware::Door;
 use crate::packet::Packet;
+use crate::placing::{Caller, Order, WINDOW};
 use crate::session::client::{ClientSession, Handled, Live};
 use crate::session::providing::signed;
 

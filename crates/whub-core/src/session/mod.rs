@@ -16,6 +16,5 @@ mod stream;
 pub use client::{ClientSession, Handled, Output, Peer};
 pub use liveness::{Liveness, Silence};
 pub use plain::{PlainHalf, PlainOutput};
-pub(crate) use providing::{count_answer, count_error};
 pub use publishing::Issue;
 pub use stream::{StreamHalf, StreamStanding};

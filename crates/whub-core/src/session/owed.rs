@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::letter::{Call, CallKey};
+use crate::call::{Call, CallKey};
 use crate::packet::Packet;
 use crate::services::Provider;
 

@@ -9,13 +9,14 @@ use whub_proto::{
     Unregister, Via,
 };
 
-use crate::calls::deadline_exceeded;
+use crate::call::{Call, CallKey};
 use crate::fault::{Fault, MOVED};
 use crate::hub::Now;
-use crate::letter::{Call, CallKey, Letter};
+use crate::letter::Letter;
 use crate::moving::{Loss, is_not_taken, provider_lost};
 use crate::packet::Packet;
-use crate::services::{Provider, Registration, Stats};
+use crate::placing::deadline_exceeded;
+use crate::services::{Provider, Registration};
 use crate::session::client::ClientSession;
 use crate::session::owed::{Debt, Stage};
 
@@ -125,11 +126,11 @@ impl ClientSession {
             self.hub.lose_call(now.at, call, Loss::Unsent, provider_lost());
             return;
         }
+        let mut call = call;
         if call.deadline <= now.at {
-            self.miss(call);
+            self.miss(&mut call);
             return;
         }
-        let mut call = call;
         if self.has_left(&call) {
             match self.hub.move_call(now.at, call, Loss::Unsent) {
                 Ok(()) => return,
@@ -182,16 +183,16 @@ impl ClientSession {
         let Some(id) = self.owed.id(call) else { return };
         if let Some(debt) = self.owed.settle(id) {
             self.hub.counters.calls_cancelled.one();
-            count_error(&debt.call, code);
+            debt.call.count_error(code);
         }
         self.send_cancel(id, code, "the caller no longer waits");
     }
 
     pub(super) fn expire_owed(&mut self, now: Instant) {
-        while let Some((id, debt)) = self.owed.expire(now) {
+        while let Some((id, mut debt)) = self.owed.expire(now) {
             match debt.stage {
                 Stage::Asked => {
-                    self.miss(debt.call);
+                    self.miss(&mut debt.call);
                     self.send_cancel(id, Code::DeadlineExceeded, "the call's deadline has passed");
                 }
                 // Only WebSockets have a deadline again, once one side has ended.
@@ -222,9 +223,9 @@ impl ClientSession {
         self.hub.lose_call(self.clock, debt.call, loss, fault);
     }
 
-    fn miss(&self, mut call: Box<Call>) {
+    fn miss(&self, call: &mut Call) {
         self.hub.counters.calls_deadline.one();
-        count_error(&call, Code::DeadlineExceeded);
+        call.count_error(Code::DeadlineExceeded);
         drop(call.seat.take());
         call.fail(deadline_exceeded());
     }
@@ -254,7 +255,7 @@ impl ClientSession {
             _ => Stage::Answered,
         };
         let (caller, caller_id) = (debt.call.caller.clone(), debt.call.id);
-        count_answer(&debt.call, self.clock, response.status);
+        debt.call.count_answer(self.clock, response.status);
         self.owed.begin(id, stage);
         self.pass_on(frame, Kind::Response);
         if response.credit != 0 {
@@ -266,7 +267,7 @@ impl ClientSession {
     fn spurn(&mut self, id: u64, ended: bool) {
         let Some(debt) = self.owed.settle(id) else { return };
         self.hub.counters.calls_answered.one();
-        count_error(&debt.call, Code::ProviderLost);
+        debt.call.count_error(Code::ProviderLost);
         debt.call.fail(bad_answer());
         if !ended {
             let reason = "status 101 accepts a WebSocket, and this call opens none";
@@ -313,10 +314,10 @@ impl ClientSession {
             }
         }
         if debt.stage == Stage::Asked {
-            let after = self.clock.saturating_duration_since(debt.call.since);
-            for_both(&debt.call, |stats| stats.latency.record(after));
+            debt.call.count_refusal(self.clock, failure.code);
+        } else {
+            debt.call.count_error(failure.code);
         }
-        count_error(&debt.call, failure.code);
         // As in `pass_on`; what is counted of the provider is counted by now.
         drop(debt.call.seat.take());
         let call = &debt.call;
@@ -401,23 +402,6 @@ const PROGRESS_BYTES_MAX: usize = 1 << 20;
 
 /// How long one side of a WebSocket has to end after the other did.
 const CLOSING: Duration = Duration::from_secs(30);
-
-/// What happened to a call happened to its service and to its provider.
-fn for_both(call: &Call, count: impl Fn(&Stats)) {
-    count(&call.service.stats);
-    if let Some(seat) = &call.seat {
-        count(&seat.provider().stats);
-    }
-}
-
-pub(crate) fn count_answer(call: &Call, now: Instant, status: u16) {
-    let after = now.saturating_duration_since(call.since);
-    for_both(call, |stats| stats.answered(after, status));
-}
-
-pub(crate) fn count_error(call: &Call, code: Code) {
-    for_both(call, |stats| stats.errors.count(code));
-}
 
 /// The service's error, which also says how often the call was moved.
 fn with_moved(failure: &Failure<'_>, moved: u8, payload: &[u8]) -> Packet {

@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use whub_core::{
-    CallId, Fate, Fault, Framing, Letter, Mailbox, Parcel, Post, Publication, Sent, SessionId, Undelivered,
-};
+use whub_core::{CallId, Fault, Letter, Mailbox, Post, SessionId, Undelivered};
 use whub_proto::Code;
 
 /// The call's id on this mailbox: there is only one.
@@ -90,10 +88,6 @@ impl Post for CallerMailbox {
         self.session
     }
 
-    fn framing(&self) -> Framing {
-        Framing::Private
-    }
-
     fn post(&self, letter: Letter) -> Result<(), Undelivered> {
         let reader = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,21 +111,6 @@ impl Post for CallerMailbox {
             reader.wake();
         }
         Ok(())
-    }
-
-    fn send(&self, _: Parcel<'_>) -> Sent {
-        // Parcels are for halves of pairs; a caller is none.
-        Sent::Gone
-    }
-
-    fn hold(&self) {}
-
-    fn poll_room(&self, _: &Waker) -> bool {
-        true
-    }
-
-    fn publish(&self, _: &dyn Publication) -> Fate {
-        Fate::DroppedGone
     }
 }
 

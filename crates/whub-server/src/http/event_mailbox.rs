@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use whub_core::{
-    Fate, Fault, Framing, Hub, Letter, Packet, Parcel, Post, Publication, Sent, SessionId, Undelivered,
-};
+use whub_core::{Fate, Fault, Hub, Letter, Packet, Post, Publication, SessionId, Undelivered};
 use whub_proto::Kind;
 
 use crate::config::SlowPolicy;
@@ -140,10 +138,6 @@ impl Post for EventMailbox {
         self.session
     }
 
-    fn framing(&self) -> Framing {
-        Framing::Private
-    }
-
     fn post(&self, letter: Letter) -> Result<(), Undelivered> {
         let mut state = self.lock();
         if state.closed {
@@ -171,16 +165,6 @@ impl Post for EventMailbox {
         Ok(())
     }
 
-    fn send(&self, _: Parcel<'_>) -> Sent {
-        Sent::Gone
-    }
-
-    fn hold(&self) {}
-
-    fn poll_room(&self, _: &Waker) -> bool {
-        true
-    }
-
     fn publish(&self, publication: &dyn Publication) -> Fate {
         let mut state = self.lock();
         if state.closed {
@@ -203,6 +187,7 @@ impl Post for EventMailbox {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use whub_core::Framing;
 
     use super::*;
 

@@ -4,15 +4,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 use std::time::Instant;
 
 use tokio::runtime;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
-use whub_core::{
-    Call, CallKey, Fate, Fault, Framing, Hub, Letter, Parcel, Post, Publication, Sent, SessionId, Undelivered,
-};
+use whub_core::{Call, CallKey, Fault, Hub, Letter, Post, SessionId, Undelivered};
 use whub_proto::names::Pattern;
 
 use crate::local::call::CallState;
@@ -172,10 +169,6 @@ impl Post for LocalMailbox {
         self.session
     }
 
-    fn framing(&self) -> Framing {
-        Framing::Private
-    }
-
     fn post(&self, letter: Letter) -> Result<(), Undelivered> {
         match letter {
             Letter::Call(call) => return self.begin(call),
@@ -202,22 +195,6 @@ impl Post for LocalMailbox {
             | Letter::Kick(_) => {}
         }
         Ok(())
-    }
-
-    fn send(&self, _: Parcel<'_>) -> Sent {
-        // Parcels are for halves of pairs.
-        Sent::Gone
-    }
-
-    fn hold(&self) {}
-
-    fn poll_room(&self, _: &Waker) -> bool {
-        // Credit bounds what waits for each call.
-        true
-    }
-
-    fn publish(&self, _: &dyn Publication) -> Fate {
-        Fate::DroppedGone
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use whub_proto::names::ServicePath;
 use whub_proto::{Body, Code, Flags, Headers, Kind, Request, TooLarge, Via};
 
+use crate::call::{Call, CallId, CallKey, Place};
 use crate::fault::Fault;
 use crate::hub::{Hub, Now};
-use crate::letter::{Call, CallId, CallKey, Letter};
+use crate::letter::Letter;
 use crate::mailbox::Mailbox;
 use crate::middleware::{Asked, Chain, Door, Watch};
 use crate::moving::Refusals;
@@ -56,26 +57,6 @@ pub struct Order<'a> {
     pub timeout_ms: u32,
     /// Bytes of response body that the caller takes before it sends credit; 0 = [`WINDOW`].
     pub credit: u32,
-}
-
-/// Where a call is.
-#[derive(Debug, Clone)]
-pub enum Place {
-    /// At a provider, which owes the answer.
-    At(Mailbox),
-    /// In the line of those who wait for a free provider.
-    Waiting(Arc<Service>),
-}
-
-impl Place {
-    /// The provider that has the call.
-    #[must_use]
-    pub fn provider(&self) -> Option<&Mailbox> {
-        match self {
-            Self::At(provider) => Some(provider),
-            Self::Waiting(_) => None,
-        }
-    }
 }
 
 /// A call that was accepted.
