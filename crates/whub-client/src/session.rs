@@ -33,7 +33,7 @@ use crate::pair::PairEvent;
 use crate::publish::Published;
 use crate::queue::Queue;
 use crate::serve::Job;
-use crate::wanted::{Waiting, Wanted};
+use crate::wanted::{Provided, Waiting, Wanted};
 use calling::Calling;
 use liveness::{Liveness, Silence};
 use pairing::{handle_seated, interrupt};
@@ -102,8 +102,10 @@ pub(crate) enum Flushed {
 enum Live {
     Call(Box<Calling>),
     Publish(Done<Published>),
-    /// Unsubscribe, Unregister, Leave.
+    /// Unsubscribe, Leave.
     Farewell(Done),
+    /// A service that is served until the hub has agreed: calls that crossed with the wish to end it are still its own.
+    Leaving(Box<Provided>, Option<Done>),
     Service(Key),
     Topic(Key),
     Seat(Key),
@@ -224,14 +226,16 @@ impl Session {
             Some(Live::Seat(key)) => return handle_seated(*key, wanted),
             // A call is never answered by Ok; what ended meanwhile needs nothing.
             Some(Live::Call(_)) | None => return,
-            Some(Live::Publish(_) | Live::Farewell(_) | Live::Service(_) | Live::Auth) => {}
+            Some(
+                Live::Publish(_) | Live::Farewell(_) | Live::Leaving(..) | Live::Service(_) | Live::Auth,
+            ) => {}
         }
         match self.live.remove(&id) {
             Some(Live::Publish(done)) => {
                 let Success { count, offset, epoch, .. } = *success;
                 drop(done.send(Ok(Published { receivers: count, offset, epoch })));
             }
-            Some(Live::Farewell(done)) => drop(done.send(Ok(()))),
+            Some(Live::Farewell(done) | Live::Leaving(_, Some(done))) => drop(done.send(Ok(()))),
             Some(Live::Service(key)) => {
                 let provided = wanted.services.get_mut(&key);
                 if let Some(done) = provided.and_then(|provided| provided.service.done.take()) {
@@ -242,7 +246,7 @@ impl Session {
                 let ttl = Duration::from_millis(success.token_ttl_ms.into());
                 self.renewal = self.renewal.and_then(|last| renewal(ttl, last));
             }
-            Some(Live::Call(_) | Live::Topic(_) | Live::Seat(_)) | None => {}
+            Some(Live::Call(_) | Live::Leaving(_, None) | Live::Topic(_) | Live::Seat(_)) | None => {}
         }
     }
 
@@ -255,12 +259,12 @@ impl Session {
         match self.live.remove(&id) {
             Some(Live::Call(calling)) => self.fail_call(*calling, error),
             Some(Live::Publish(done)) => drop(done.send(Err(error))),
-            Some(Live::Farewell(done)) => drop(done.send(Err(error))),
+            Some(Live::Farewell(done) | Live::Leaving(_, Some(done))) => drop(done.send(Err(error))),
             Some(Live::Service(key)) => self.handle_unregistered(key, error, wanted),
             Some(Live::Topic(key)) => self.handle_unsubscribed(key, error, wanted),
             Some(Live::Seat(key)) => self.handle_unseated(key, &error, wanted),
             Some(Live::Auth) => self.events.push_back(Event::Error(error)),
-            None => {}
+            Some(Live::Leaving(_, None)) | None => {}
         }
     }
 
@@ -305,10 +309,10 @@ impl Session {
             match live {
                 Live::Call(calling) => calling.lose(error, wanted),
                 Live::Publish(done) => drop(done.send(Err(error.clone()))),
-                Live::Farewell(done) => drop(done.send(Err(error.clone()))),
+                Live::Farewell(done) | Live::Leaving(_, Some(done)) => drop(done.send(Err(error.clone()))),
                 Live::Seat(key) => interrupt(key, wanted),
                 Live::Topic(key) => self.forget_topic(key, wanted),
-                Live::Service(_) | Live::Auth => {}
+                Live::Leaving(_, None) | Live::Service(_) | Live::Auth => {}
             }
         }
         for waiting in std::mem::take(&mut self.written) {

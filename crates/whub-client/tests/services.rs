@@ -119,6 +119,24 @@ async fn a_service_answers_what_it_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_crosses_with_the_end_of_a_service_is_answered() {
+    let (_hub, mut connection, client) = open().await;
+    let serve = |_: Request| async { Ok::<_, ServiceError>(Reply::text("still here")) };
+    let service = provide(&mut connection, &client, "/a", serve).await;
+    let ending = tokio::spawn(service.unregister());
+    let farewell = connection.hear(Kind::Unregister).await;
+    call(&mut connection, 2, "/a", "/a", b"").await;
+    let heard = connection.hear(Kind::Response).await;
+    assert_eq!((heard.id(), heard.payload()), (2, &b"still here"[..]));
+    connection.agree(farewell.id()).await;
+    within(ending).await.unwrap().unwrap();
+    call(&mut connection, 4, "/a", "/a", b"").await;
+    let heard = connection.hear(Kind::Error).await;
+    let Body::Error(failure) = heard.frame().body else { unreachable!() };
+    assert_eq!((heard.id(), failure.slug), (4, whub_proto::code::NOT_TAKEN));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_of_a_service_reaches_the_caller() {
     let (_hub, mut connection, client) = open().await;
     let _service = provide(&mut connection, &client, "/no", |_| async {

@@ -182,7 +182,7 @@ impl Keeper {
     fn unprovide(&mut self, key: Key, grace_ms: u32, done: Option<Done>) {
         let Some(provided) = self.wanted.services.remove(&key) else { return succeed(done) };
         match &mut self.current {
-            Some(current) => current.session.unregister(provided.service.pattern.as_str(), grace_ms, done),
+            Some(current) => current.session.unregister(provided, grace_ms, done),
             None => succeed(done),
         }
     }

@@ -47,6 +47,13 @@ impl Serving {
     }
 }
 
+impl Live {
+    /// The service, while it is about to end.
+    fn leaving(&self) -> Option<&Provided> {
+        if let Self::Leaving(provided, _) = self { Some(provided) } else { None }
+    }
+}
+
 impl Session {
     // --------------------------------------------------------------------------------------- registrations
 
@@ -60,12 +67,13 @@ impl Session {
         self.live.insert(id, Live::Service(key));
     }
 
-    pub(crate) fn unregister(&mut self, path: &str, grace_ms: u32, done: Option<Done>) {
+    pub(crate) fn unregister(&mut self, mut provided: Provided, grace_ms: u32, done: Option<Done>) {
         let id = self.next_id();
+        let path = provided.service.pattern.as_str();
         self.outbox.push(id, Flags::NONE, &Body::Unregister(Unregister { path, grace_ms }));
-        if let Some(done) = done {
-            self.live.insert(id, Live::Farewell(done));
-        }
+        // Whoever still waits for it to begin has given up.
+        provided.service.done = None;
+        self.live.insert(id, Live::Leaving(Box::new(provided), done));
     }
 
     /// The hub does not want the service.
@@ -96,7 +104,8 @@ impl Session {
             return Err(Error::protocol("the hub sent a request with an id that is not free"));
         }
         let via = frame.via.unwrap_or_default();
-        let Some(provided) = find(wanted, via.path, request.path) else {
+        let leaving = self.live.values().filter_map(Live::leaving);
+        let Some(provided) = find(wanted.services.values().chain(leaving), via.path, request.path) else {
             self.not_take(id, "this client does not provide the service any more");
             return Ok(());
         };
@@ -301,8 +310,11 @@ fn failure(code: Code, retry_ms: u32) -> Failure<'static> {
 }
 
 /// The service that a request is for: the hub names the pattern; one that does not is matched here.
-fn find<'w>(wanted: &'w Wanted, pattern: &str, path: &str) -> Option<&'w Provided> {
-    let mut services = wanted.services.values();
+fn find<'a>(
+    mut services: impl Iterator<Item = &'a Provided>,
+    pattern: &str,
+    path: &str,
+) -> Option<&'a Provided> {
     if !pattern.is_empty() {
         return services.find(|provided| provided.service.pattern.as_str() == pattern);
     }
