@@ -14,9 +14,8 @@ use hyper::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 use whub_proto::Format;
 
-use super::app::App;
 use super::fields;
-use super::pool::Sender;
+use super::pool::{Pool, Sender};
 use super::rewrite::Place;
 use crate::body::StreamError;
 use crate::client::BoxFuture;
@@ -103,19 +102,19 @@ pub(super) struct Download {
     trailers: Option<oneshot::Sender<Headers>>,
     /// The connection, until the answer has ended.
     sender: Option<Sender>,
-    app: Arc<App>,
+    pool: Arc<Pool>,
     gone: BoxFuture<()>,
 }
 
 impl Download {
-    pub(super) fn new(body: Incoming, sender: Sender, app: Arc<App>, gone: BoxFuture<()>) -> Self {
+    pub(super) fn new(body: Incoming, sender: Sender, pool: Arc<Pool>, gone: BoxFuture<()>) -> Self {
         let mut download = Self {
             body,
             waiting: VecDeque::new(),
             broken: None,
             trailers: None,
             sender: Some(sender),
-            app,
+            pool,
             gone,
         };
         if download.body.is_end_stream() {
@@ -177,7 +176,7 @@ impl Download {
     /// The connection is free for the next request.
     fn end(&mut self) {
         if let Some(sender) = self.sender.take() {
-            self.app.pool.keep(sender);
+            self.pool.keep(sender);
         }
     }
 

@@ -12,7 +12,7 @@ use super::fields;
 use super::mount::Mount;
 use super::pool::{Pool, Sender};
 use super::rewrite::Place;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, told};
 use super::upload::Upload;
 use super::url::AppUrl;
 use super::websocket;
@@ -46,7 +46,7 @@ pub(super) struct Manner {
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) url: AppUrl,
-    pub(super) pool: Pool,
+    pub(super) pool: Arc<Pool>,
     manner: Manner,
     /// The value of `Host` that it knows itself by.
     own: String,
@@ -59,7 +59,7 @@ type Outgoing = hyper::Request<Upload>;
 
 impl App {
     pub(super) fn new(url: AppUrl, manner: Manner) -> Self {
-        let pool = Pool::new(&url, manner.trust.clone());
+        let pool = Arc::new(Pool::new(&url, manner.trust.clone()));
         Self { own: url.authority(), pool, url, manner, unreached: Notify::new() }
     }
 
@@ -93,7 +93,7 @@ impl App {
         }
         let place = self.place(mount, &asked);
         let (parts, body) = response.into_parts();
-        let download = answer::Download::new(body, sender, Arc::clone(&self), gone);
+        let download = answer::Download::new(body, sender, Arc::clone(&self.pool), gone);
         Ok(answer::reply(&parts, place.as_ref(), download, is_head).await)
     }
 
@@ -109,7 +109,7 @@ impl App {
         *outgoing.headers_mut() = headers;
         // A connection of its own, which ends with the WebSocket.
         let mut sender = self.pool.connect().await.inspect_err(|trouble| self.note(trouble))?;
-        let response = sender.send_request(outgoing).await.map_err(|error| broken(&error))?;
+        let response = sender.send_request(outgoing).await.map_err(Trouble::from)?;
         let place = self.place(mount, request.authority());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let headers = answer::headers(response.headers(), place.as_ref());
@@ -118,7 +118,7 @@ impl App {
         }
         let gone = Box::pin(request.cancelled());
         let (parts, body) = response.into_parts();
-        let download = answer::Download::new(body, sender, Arc::clone(&self), gone);
+        let download = answer::Download::new(body, sender, Arc::clone(&self.pool), gone);
         Ok(answer::reply(&parts, place.as_ref(), download, false).await)
     }
 
@@ -223,7 +223,7 @@ impl App {
                 Ok(response) => return Ok((response, sender)),
                 Err(mut error) => match error.take_message().or(spare) {
                     Some(again) => outgoing = again,
-                    None => return Err(broken(&error.into_error())),
+                    None => return Err(error.into_error().into()),
                 },
             }
         }
@@ -250,20 +250,6 @@ fn spare(outgoing: &Outgoing) -> Option<Outgoing> {
     *spare.uri_mut() = outgoing.uri().clone();
     *spare.headers_mut() = outgoing.headers().clone();
     Some(spare)
-}
-
-pub(super) fn broken(error: &hyper::Error) -> Trouble {
-    Trouble::Broken(told(error))
-}
-
-fn told(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text.push_str(&format!(": {inner}"));
-        source = inner.source();
-    }
-    text
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {

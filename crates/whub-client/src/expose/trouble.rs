@@ -30,6 +30,23 @@ impl Trouble {
     }
 }
 
+impl From<hyper::Error> for Trouble {
+    fn from(error: hyper::Error) -> Self {
+        Self::Broken(told(&error))
+    }
+}
+
+/// An error and what it came from.
+pub(super) fn told(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text.push_str(&format!(": {inner}"));
+        source = inner.source();
+    }
+    text
+}
+
 impl From<DialError> for Trouble {
     fn from(error: DialError) -> Self {
         match error {

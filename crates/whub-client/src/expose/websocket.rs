@@ -20,7 +20,6 @@ use whub_transport::Stream;
 use whub_ws::handshake::Request as Rules;
 use whub_ws::{CloseCode, CloseFrame, Limits, MessageKind};
 
-use super::app::broken;
 use super::trouble::Trouble;
 use crate::headers::Headers;
 use crate::serve::{Reply, Request, ServiceError};
@@ -83,7 +82,7 @@ impl Handshake {
         let headers = response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let established = rules.verify(101, headers).map_err(|error| Trouble::Broken(error.to_string()))?;
         let protocol = established.protocol.map(str::to_owned);
-        let upgraded = hyper::upgrade::on(response).await.map_err(|error| broken(&error))?;
+        let upgraded = hyper::upgrade::on(response).await.map_err(Trouble::from)?;
         let parts = upgraded
             .downcast::<TokioIo<Stream>>()
             .map_err(|_| Trouble::Broken("its connection is of another kind".to_owned()))?;
