@@ -11,7 +11,8 @@ use crate::letter::Letter;
 use crate::middleware::Door;
 use crate::packet::Packet;
 use crate::placing::{Caller, Order, WINDOW};
-use crate::session::client::{ClientSession, Handled, Live};
+use crate::session::client::{ClientSession, Live, not_open};
+use crate::session::output::Handled;
 use crate::session::providing::signed;
 
 /// A call that this session waits for.
@@ -265,8 +266,4 @@ impl PlacedCall {
         self.upload = (!frame.head.flags.contains(Flags::END)).then_some(credit - bytes);
         Ok(())
     }
-}
-
-pub(super) fn not_open() -> Fault {
-    Fault::fatal(Code::ProtocolError, "session.ended", "the session has ended")
 }

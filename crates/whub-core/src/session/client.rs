@@ -5,7 +5,7 @@
 //! [`Output::Authenticate`] is answered with [`ClientSession::handle_identity`] before the next frame is handed in.
 //!
 //! The client's ids are odd and live in `live`; the hub's are even and live in `owed`. What each verb does is in
-//! the neighbouring files: `calling`, `providing`, `publishing`, `pairing`.
+//! the neighbouring files: `greeting`, `calling`, `providing`, `publishing`, `pairing`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -14,28 +14,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whub_proto::names::{Filter, Pattern};
-use whub_proto::{Body, Code, Drain, Frame, Hello, Kind, Success, Welcome};
+use whub_proto::{Body, Code, Drain, Frame, Kind, Success};
 
 use crate::access::Identity;
-use crate::clients::{Client, Tally};
+use crate::clients::Tally;
 use crate::fault::Fault;
 use crate::hub::{Hub, Now};
 use crate::letter::Letter;
 use crate::mailbox::Mailbox;
 use crate::packet::Packet;
-use crate::pairs::Half;
 use crate::services::Provider;
 use crate::session::calling::PlacedCall;
 use crate::session::liveness::{Liveness, Silence};
+use crate::session::output::{Handled, Output};
 use crate::session::owed::Owed;
 use crate::session::pairing::Membership;
-use crate::session::publishing::Issue;
-
-/// Version of the protocol that this hub speaks.
-const VERSION: u16 = 1;
-
-/// A longer name of a client is not taken note of, bytes.
-const NAME_BYTES_MAX: usize = 128;
 
 /// One client's conversation.
 #[derive(Debug)]
@@ -47,7 +40,7 @@ pub struct ClientSession {
     pub(super) name: Box<str>,
     /// When it last heard something, from whomever.
     pub(super) clock: Instant,
-    stage: Stage,
+    pub(super) stage: Stage,
     /// Set while the node is stopping: when to close, unless calls are in flight.
     leave_at: Option<Instant>,
     liveness: Liveness,
@@ -84,7 +77,7 @@ impl fmt::Debug for Peer {
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// Waiting for `Hello`.
     Greeting { until: Instant },
     /// `Hello` came; waiting for the driver's verdict on its credentials.
@@ -97,7 +90,7 @@ enum Stage {
 
 /// Why credentials are being checked on an open session.
 #[derive(Debug)]
-enum Check {
+pub(super) enum Check {
     Nothing,
     /// The client sent `Auth` with this id and token; if it is refused, the session stays what it was.
     Renewal(u64, Box<str>),
@@ -111,47 +104,6 @@ pub(super) enum Live {
     Call(Box<PlacedCall>),
     Subscription(Filter),
     Pair(Box<Membership>),
-}
-
-/// What the driver of a session is to do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// Send this frame to the peer, with this id.
-    Frame {
-        /// The id on this connection.
-        id: u64,
-        /// The frame.
-        packet: Packet,
-    },
-    /// Find out who holds this token and call [`ClientSession::handle_identity`].
-    Authenticate {
-        /// The token; `None` for anonymous peers.
-        token: Option<Box<str>>,
-    },
-    /// Deliver this message to everyone in the audience, leaving out this session where a subscriber wants no echo.
-    Publish(Issue),
-    /// Ask for a sign of life, in the way of the transport.
-    Ping,
-    /// Send what is queued, then close with this fault's close code.
-    Close(Fault),
-}
-
-/// What is left to do for the driver with a frame's payload.
-#[derive(Debug)]
-pub enum Handled<'a> {
-    /// Nothing.
-    Done,
-    /// Pass it to the other half of a pair.
-    Relay {
-        /// The other half.
-        partner: &'a Half,
-        /// The message is valid UTF-8.
-        text: bool,
-        /// Nothing follows from this side. With an empty payload there is no message, only the end.
-        end: bool,
-        /// The whole message.
-        payload: Cow<'a, [u8]>,
-    },
 }
 
 impl ClientSession {
@@ -241,40 +193,6 @@ impl ClientSession {
             Body::Unknown(kind) => self.handle_own(now, *kind, frame),
         }
         Handled::Done
-    }
-
-    /// The driver's answer to [`Output::Authenticate`].
-    pub fn handle_identity(&mut self, now: Now, verdict: Result<Identity, Fault>) {
-        self.clock = now.at;
-        match (&mut self.stage, verdict) {
-            (Stage::Checking, Ok(identity)) => self.welcome(now, identity),
-            (Stage::Checking, Err(fault)) => {
-                self.hub.counters.unauthorized.one();
-                self.close(fault);
-            }
-            (Stage::Open { identity, check, .. }, Ok(renewed)) => {
-                *identity = renewed;
-                if let Check::Renewal(id, token) = std::mem::replace(check, Check::Nothing) {
-                    self.peer.token = Some(token);
-                    self.agree(id);
-                }
-                self.enter();
-                self.revoke();
-            }
-            (Stage::Open { check, .. }, Err(fault)) => match std::mem::replace(check, Check::Nothing) {
-                Check::Nothing => {}
-                Check::Renewal(id, _) => self.refuse(id, &fault),
-                Check::Rules => self.close(fault),
-            },
-            (Stage::Greeting { .. } | Stage::Ended, _) => {}
-        }
-    }
-
-    fn handle_recheck(&mut self) {
-        let Stage::Open { check, .. } = &mut self.stage else { return };
-        *check = Check::Rules;
-        let token = self.peer.token.clone();
-        self.push(Output::Authenticate { token });
     }
 
     /// A letter from another session. Comes even after the end, for letters that crossed with it.
@@ -397,86 +315,6 @@ impl ClientSession {
         output
     }
 
-    // ------------------------------------------------------------------------------------------- greeting
-
-    fn handle_hello(&mut self, hello: &Hello<'_>) {
-        if hello.min_version > VERSION || hello.max_version < VERSION {
-            let reason = format!(
-                "this hub speaks protocol version {VERSION}, the client {} to {}",
-                hello.min_version, hello.max_version
-            );
-            self.close(Fault::fatal(Code::Unsupported, "hello.version", reason));
-            return;
-        }
-        match hello.scheme {
-            "" | "none" | "bearer" => {}
-            other => {
-                let reason = format!("this hub knows the scheme `bearer`, not `{other}`");
-                self.close(Fault::fatal(Code::Unauthorized, "auth.scheme", reason));
-                return;
-            }
-        }
-        if !hello.token.is_empty() {
-            self.peer.token = Some(hello.token.into());
-        }
-        if hello.name.len() <= NAME_BYTES_MAX {
-            self.name = hello.name.into();
-        }
-        self.stage = Stage::Checking;
-        self.push(Output::Authenticate { token: self.peer.token.clone() });
-    }
-
-    fn handle_auth(&mut self, id: u64, scheme: &str, token: &str) {
-        if !self.claim(id) {
-            return;
-        }
-        if !matches!(scheme, "" | "bearer") {
-            let reason = format!("this hub knows the scheme `bearer`, not `{scheme}`");
-            self.refuse(id, &Fault::fatal(Code::Unauthorized, "auth.scheme", reason));
-            return;
-        }
-        if let Stage::Open { check, .. } = &mut self.stage {
-            *check = Check::Renewal(id, token.into());
-        }
-        self.push(Output::Authenticate { token: Some(token.into()) });
-    }
-
-    fn welcome(&mut self, now: Now, identity: Identity) {
-        self.hub.counters.sessions_opened.one();
-        let limits = &self.hub.limits;
-        let body = Welcome {
-            version: VERSION,
-            client: &self.peer.client,
-            node: &self.hub.node,
-            server: &self.hub.agent,
-            ping_ms: u32::try_from(limits.ping.as_millis()).unwrap_or(u32::MAX),
-            max_frame: u32::try_from(limits.frame_bytes).unwrap_or(u32::MAX),
-            max_inflight: u32::try_from(limits.calls).unwrap_or(u32::MAX),
-            time_ms: now.unix_ms,
-            ..Welcome::default()
-        };
-        let packet = Packet::build(&Body::Welcome(body));
-        self.stage = Stage::Open { identity, check: Check::Nothing, since_ms: now.unix_ms };
-        // Welcome goes first, though a message may follow from another thread at once.
-        self.me.hold();
-        self.send(0, packet);
-        self.enter();
-    }
-
-    /// Lets others find the client, as who it is now.
-    fn enter(&self) {
-        let Stage::Open { identity, since_ms, .. } = &self.stage else { return };
-        self.hub.clients.enter(Client {
-            mailbox: self.me.clone(),
-            client: (*self.peer.client).into(),
-            address: self.peer.address.clone(),
-            name: self.name.clone(),
-            since_ms: *since_ms,
-            identity: identity.clone(),
-            tally: Arc::clone(&self.tally),
-        });
-    }
-
     // -------------------------------------------------------------------------------------------- shared
 
     /// Who the peer is; `None` before `Welcome` and after the end.
@@ -570,4 +408,9 @@ impl ClientSession {
             Live::Pair(membership) => membership.leave(&self.hub),
         }
     }
+}
+
+/// The fault of what comes too late, or too early.
+pub(super) fn not_open() -> Fault {
+    Fault::fatal(Code::ProtocolError, "session.ended", "the session has ended")
 }

@@ -2,7 +2,9 @@
 
 mod calling;
 mod client;
+mod greeting;
 mod liveness;
+mod output;
 mod owed;
 mod own;
 mod pairing;
@@ -13,8 +15,9 @@ mod rights;
 mod seat;
 mod stream;
 
-pub use client::{ClientSession, Handled, Output, Peer};
+pub use client::{ClientSession, Peer};
 pub use liveness::{Liveness, Silence};
+pub use output::{Handled, Output};
 pub use plain::{PlainHalf, PlainOutput};
 pub use publishing::Issue;
 pub use stream::{StreamHalf, StreamStanding};

@@ -10,7 +10,8 @@ use crate::hub::Hub;
 use crate::mailbox::{Parcel, Sent};
 use crate::packet::Packet;
 use crate::pairs::{Half, HalfId, Manner};
-use crate::session::client::{ClientSession, Handled, Live};
+use crate::session::client::{ClientSession, Live, not_open};
+use crate::session::output::Handled;
 use crate::session::seat::{Seat, Standing, part};
 
 /// A seat in a pair, and the message that is being put together from `More` frames.
@@ -62,7 +63,7 @@ impl ClientSession {
             let reason = "this hub has no secrets and no info for pairs yet: leave out secret and info";
             return Err(Fault::fatal(Code::Unsupported, "join.unsupported", reason));
         }
-        let Some(identity) = self.identity() else { return Err(super::calling::not_open()) };
+        let Some(identity) = self.identity() else { return Err(not_open()) };
         identity.grants.may_pair(&pair)?;
         if self.membership(&pair).is_some() {
             let reason = format!("this session has a seat in {pair} already");

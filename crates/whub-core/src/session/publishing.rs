@@ -10,7 +10,8 @@ use crate::channels::{Audience, Subscriber};
 use crate::fault::Fault;
 use crate::hub::{Hub, Now};
 use crate::packet::Packet;
-use crate::session::client::{ClientSession, Live, Output};
+use crate::session::client::{ClientSession, Live, not_open};
+use crate::session::output::Output;
 
 /// A message ready for its subscribers.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +66,7 @@ impl ClientSession {
     fn issue(&self, now: Now, frame: &Frame<'_>, publish: &Publish<'_>) -> Result<Issue, Fault> {
         let channel = Channel::parse(publish.channel)
             .map_err(|error| Fault::fatal(error.code(), "publish.channel", error.to_string()))?;
-        let Some(identity) = self.identity() else { return Err(super::calling::not_open()) };
+        let Some(identity) = self.identity() else { return Err(not_open()) };
         identity.grants.may_publish(&channel)?;
         if publish.retain || publish.check_offset {
             let reason =
@@ -98,7 +99,7 @@ impl ClientSession {
     fn check_subscribe(&self, subscribe: &Subscribe<'_>) -> Result<Filter, Fault> {
         let filter = Filter::parse(subscribe.filter)
             .map_err(|error| Fault::fatal(error.code(), "subscribe.filter", error.to_string()))?;
-        let Some(identity) = self.identity() else { return Err(super::calling::not_open()) };
+        let Some(identity) = self.identity() else { return Err(not_open()) };
         identity.grants.may_subscribe(&filter)?;
         if !subscribe.group.is_empty() || subscribe.recover || subscribe.last != 0 {
             let reason =
