@@ -226,26 +226,8 @@ mod tests {
             self.0
         }
 
-        fn framing(&self) -> Framing {
-            Framing::Private
-        }
-
         fn post(&self, letter: Letter) -> Result<(), Undelivered> {
             self.1.send(letter).map_err(|unsent| Undelivered::Gone(unsent.0))
-        }
-
-        fn send(&self, _: Parcel<'_>) -> Sent {
-            Sent::Gone
-        }
-
-        fn hold(&self) {}
-
-        fn poll_room(&self, _: &Waker) -> bool {
-            true
-        }
-
-        fn publish(&self, _: &dyn Publication) -> Fate {
-            Fate::DroppedGone
         }
     }
 
