@@ -59,12 +59,12 @@ pub(crate) fn run(options: &SoakOptions) -> Result<bool, Fault> {
     let stage = Stage::open(&hub, options, seed)?;
     std::thread::sleep((span / 5).clamp(CALM.0, CALM.1));
     stage.close()?;
-    let base = Census::when_alone(&hub)?;
+    let base = Census::when_alone(&hub, &before)?;
 
     let mut stage = Stage::open(&hub, options, seed.wrapping_add(1))?;
     stage.stir(span)?;
     let mut sum = stage.close()?;
-    let after = Census::when_alone(&hub)?;
+    let after = Census::when_alone(&hub, &before)?;
 
     sum.faults.extend(after.faults(&before, &base));
     sum.tell(&base, &after)?;

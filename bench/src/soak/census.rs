@@ -34,12 +34,15 @@ impl Census {
         Ok(Self { descriptors, rss_kib: proc::memory(&pids)?.rss_kib, status })
     }
 
-    /// Waits until no session and no service is left, nor a call whose fate is open.
-    pub(super) fn when_alone(hub: &Server) -> Result<Self, Fault> {
+    /// Waits until no session is left, nor a call whose fate is open, nor a descriptor more than `before` anybody came.
+    /// The question itself takes one, which the hub may close after the count.
+    pub(super) fn when_alone(hub: &Server, before: &Self) -> Result<Self, Fault> {
         let deadline = Instant::now() + ALONE;
         loop {
             let census = Self::of(hub)?;
-            let alone = census.number("sessions") == 0 && census.open_calls() == 0;
+            let alone = census.number("sessions") == 0
+                && census.open_calls() == 0
+                && census.descriptors <= before.descriptors;
             if alone || Instant::now() > deadline {
                 return Ok(census);
             }
