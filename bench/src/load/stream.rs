@@ -19,6 +19,8 @@ const PATH: &str = "/bench/stream";
 const PIECE: usize = 64 * 1024;
 /// Credit that goes without saying.
 const WINDOW: u64 = 262_144;
+/// Credit that the provider gives beyond that, as one does that is made for long bodies.
+const AHEAD: u32 = 1 << 20;
 /// Longest wait for the other side's next byte.
 const STEP: Duration = Duration::from_secs(30);
 
@@ -199,6 +201,7 @@ impl Provider {
 
     fn take(&mut self, asked: Head, bytes: u64) -> io::Result<()> {
         let (mut head, mut taken) = (asked, self.payload(asked));
+        self.say(asked.id, Flags::NONE, &Body::Credit(Credit { bytes: AHEAD }), &[])?;
         while !head.flags.contains(Flags::END) {
             head = self.hear()?;
             if head.kind == Kind::Data && head.id == asked.id {
