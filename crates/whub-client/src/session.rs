@@ -211,6 +211,7 @@ impl Session {
             | Body::History(_)
             | Body::Join(_)
             | Body::Leave(_)
+            | Body::RoomCommand(_)
             | Body::NodeHello(_)
             | Body::NodeWelcome(_)
             | Body::NodePeers(_)

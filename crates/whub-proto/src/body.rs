@@ -161,6 +161,7 @@ bodies! {
         Join: Join<'a>, Join, "Enters a room or takes a seat of a pair.";
         Leave: Leave<'a>, Leave, "Leaves it.";
         RoomEvent: RoomEvent<'a>, RoomEvent, "Something happened in a room.";
+        RoomCommand: RoomCommand<'a>, RoomCommand, "A member of a room wants something done.";
         NodeHello: NodeHello<'a>, NodeHello, "Opens a link between nodes.";
         NodeWelcome: NodeWelcome<'a>, NodeWelcome, "Accepts a link.";
         NodePeers: NodePeers<'a>, NodePeers, "Nodes that came and went.";

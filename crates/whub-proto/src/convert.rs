@@ -3,8 +3,8 @@
 use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, Vector, WIPOffset};
 
 use crate::{
-    Access, Code, Format, Headers, Members, Nodes, Numbers, RoomMode, RoomWhat, Routes, Strings,
-    enums::RouteKind, lists::WireStrings, wire,
+    Access, Code, Format, Headers, Members, Nodes, Numbers, RoomAct, RoomMode, RoomRole, RoomWhat, Routes,
+    Strings, Third, enums::RouteKind, lists::WireStrings, wire,
 };
 
 /// Offset of a string, and of a vector of strings, in an envelope under construction.
@@ -96,7 +96,7 @@ macro_rules! enums {
     )+};
 }
 
-enums!(Access, Code, Format, RoomMode, RoomWhat, RouteKind);
+enums!(Access, Code, Format, RoomAct, RoomMode, RoomRole, RoomWhat, RouteKind, Third);
 
 impl<'a> FromWire<&'a str> for &'a str {
     fn from_wire(wire: &'a str) -> Self {

@@ -121,6 +121,56 @@ open_enum! {
         Ready = 5, "ready";
         /// The room ended.
         Closed = 6, "closed";
+        /// A member's connection is lost, and its seat is kept.
+        Away = 7, "away";
+        /// It has come back.
+        Back = 8, "back";
+        /// Messages for this member are lost.
+        Missed = 9, "missed";
+    }
+}
+
+open_enum! {
+    /// What a member of a room may do there.
+    RoomRole {
+        /// Speak and listen.
+        Member = 0, "member";
+        /// Also send members away and lock the room.
+        Moderator = 1, "moderator";
+        /// Also name moderators and close the room.
+        Owner = 2, "owner";
+    }
+}
+
+open_enum! {
+    /// What a member of a room wants done.
+    RoomAct {
+        /// Show the others new info of its own.
+        Update = 0, "update";
+        /// Send members away.
+        Kick = 1, "kick";
+        /// Let nobody else in.
+        Lock = 2, "lock";
+        /// Let others in again.
+        Unlock = 3, "unlock";
+        /// Make members moderators.
+        Promote = 4, "promote";
+        /// Make moderators members.
+        Demote = 5, "demote";
+        /// End the room.
+        Close = 6, "close";
+    }
+}
+
+open_enum! {
+    /// What an arrival at a pair that is full meets.
+    Third {
+        /// It waits, and is paired with the next one or with whoever becomes free.
+        Next = 0, "next";
+        /// It is refused.
+        Reject = 1, "reject";
+        /// It takes the seat of the half that came second.
+        Replace = 2, "replace";
     }
 }
 

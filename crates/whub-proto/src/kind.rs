@@ -109,6 +109,8 @@ kinds! {
     Leave = 49, "leave";
     /// Something happened in a room.
     RoomEvent = 50, "room_event";
+    /// A member of a room wants something done.
+    RoomCommand = 51, "room_command";
     /// Opens a link between nodes.
     NodeHello = 64, "node_hello";
     /// Accepts a link.

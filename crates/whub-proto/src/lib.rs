@@ -24,7 +24,7 @@ mod writer;
 
 pub use body::{Body, EnvelopeError};
 pub use code::Code;
-pub use enums::{Access, Format, RoomMode, RoomWhat, RouteKind};
+pub use enums::{Access, Format, RoomAct, RoomMode, RoomRole, RoomWhat, RouteKind, Third};
 pub use flags::Flags;
 pub use frame::{Frame, FrameError, Origin, PART_BYTES_MAX};
 pub use head::{HEAD_BYTES, Head, ID_MAX};

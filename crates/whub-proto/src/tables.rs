@@ -6,7 +6,8 @@
 use flatbuffers::WIPOffset;
 
 use crate::{
-    Access, Code, Format, Headers, Members, Nodes, Numbers, RoomMode, RoomWhat, Routes, Strings,
+    Access, Code, Format, Headers, Members, Nodes, Numbers, RoomAct, RoomMode, RoomRole, RoomWhat, Routes,
+    Strings, Third,
     convert::{Builder, Check, FromWire, ToWire},
     enums::RouteKind,
     json::{self, Mirror, Object, Problem},
@@ -258,6 +259,10 @@ tables! {
         member: u32,
         /// Header pairs.
         headers: Headers<'a>,
+        /// Join: secret to take this seat again with after a lost connection; empty = it is not kept.
+        seat: &'a str,
+        /// Join with `seat`: messages of this half that the hub has; those after them are to be sent again.
+        received: u64,
     }
 
     /// The body of `Error`.
@@ -468,6 +473,8 @@ tables! {
         user: &'a str,
         /// JSON it shows to the others.
         info: &'a str,
+        /// What it may do.
+        role: RoomRole,
     }
 
     /// Enters a room or takes a seat of a pair.
@@ -482,6 +489,18 @@ tables! {
         capacity: u16,
         /// JSON shown to the other members.
         info: &'a str,
+        /// Pair: what an arrival meets when it is full; the first seat sets it.
+        third: Third,
+        /// Pair: the id is spent once its two halves have met.
+        once: bool,
+        /// Pair: how long this seat is kept after a lost connection, milliseconds; 0 = not at all.
+        grace_ms: u32,
+        /// Pair: how long this seat waits for its first partner, milliseconds; 0 = as long as it takes.
+        ttl_ms: u32,
+        /// Pair: take this seat again; the secret from `Ok`.
+        seat: &'a str,
+        /// With `seat`: messages that this half has received on it.
+        received: u64,
     }
 
     /// Leaves a room or pair.
@@ -503,6 +522,26 @@ tables! {
         /// Pair: this side begins.
         initiator: bool,
         /// One sentence for people.
+        reason: &'a str,
+        /// State and Updated: how many may be in the room.
+        capacity: u16,
+        /// State and Updated: nobody else is let in.
+        locked: bool,
+        /// Missed: how many messages.
+        count: u32,
+    }
+
+    /// A member of a room wants something done.
+    RoomCommand<'a> as RoomCommand, RoomCommandArgs {
+        /// Room.
+        room: &'a str = required,
+        /// What.
+        act: RoomAct,
+        /// Kick, Promote, Demote: whom.
+        members: Numbers<'a>,
+        /// Update: my new info.
+        info: &'a str,
+        /// Kick, Close: one sentence for people.
         reason: &'a str,
     }
 

@@ -154,7 +154,13 @@ impl Session {
                 self.ids.remove(&key);
                 end_seat(wanted, key, &error);
             }
-            RoomWhat::State | RoomWhat::Joined | RoomWhat::Updated | RoomWhat::Unknown(_) => {}
+            RoomWhat::State
+            | RoomWhat::Joined
+            | RoomWhat::Updated
+            | RoomWhat::Away
+            | RoomWhat::Back
+            | RoomWhat::Missed
+            | RoomWhat::Unknown(_) => {}
         }
     }
 

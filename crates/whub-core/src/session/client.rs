@@ -171,6 +171,7 @@ impl ClientSession {
             Body::Unregister(unregister) => self.handle_unregister(id, unregister),
             Body::Join(join) => self.handle_join(id, join),
             Body::Leave(leave) => self.handle_leave(id, leave),
+            Body::RoomCommand(_) => self.unsupported(id, "rooms.unsupported", "this hub has no rooms"),
             Body::Auth(auth) => self.handle_auth(id, auth.scheme, auth.token),
             Body::Ping => {
                 self.send(id, Packet::forward(Kind::Pong, frame.head.flags, None, &[], frame.payload))

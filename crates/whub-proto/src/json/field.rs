@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Access, Code, Format, HEADER_PAIRS_MAX, Headers, ID_MAX, Kind, Member, Members, NodeInfo, Nodes, Numbers,
-    RoomMode, RoomWhat, Route, RouteKind, Routes, Strings, Via,
+    RoomAct, RoomMode, RoomRole, RoomWhat, Route, RouteKind, Routes, Strings, Third, Via,
 };
 
 /// A type of fields.
@@ -119,9 +119,12 @@ enums! {
     Kind: u8, "expected a kind, such as \"request\"";
     Code: u16, "expected a code, such as \"not_found\", or its number";
     Format: u8, "expected a format, such as \"json\", or its number";
+    RoomAct: u8, "expected an act, such as \"kick\", or its number";
     RoomMode: u8, "expected \"room\" or \"pair\"";
+    RoomRole: u8, "expected \"member\", \"moderator\" or \"owner\"";
     RoomWhat: u8, "expected an event, such as \"joined\", or its number";
     RouteKind: u8, "expected a kind of name, such as \"service\", or its number";
+    Third: u8, "expected \"next\", \"reject\" or \"replace\"";
 }
 
 /// A text, wherever it lives; `None` if the value is something else.

@@ -117,6 +117,7 @@ fn format_mut<'b>(body: &'b mut Body<'_>) -> Option<&'b mut Format> {
         | Body::Join(_)
         | Body::Leave(_)
         | Body::RoomEvent(_)
+        | Body::RoomCommand(_)
         | Body::NodeHello(_)
         | Body::NodeWelcome(_)
         | Body::NodePeers(_)

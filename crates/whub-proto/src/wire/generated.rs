@@ -27,7 +27,7 @@ pub mod whub {
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
         #[allow(non_camel_case_types)]
-        pub const ENUM_VALUES_KIND: [Kind; 30] = [
+        pub const ENUM_VALUES_KIND: [Kind; 31] = [
             Kind::None,
             Kind::Hello,
             Kind::Welcome,
@@ -53,6 +53,7 @@ pub mod whub {
             Kind::Join,
             Kind::Leave,
             Kind::RoomEvent,
+            Kind::RoomCommand,
             Kind::NodeHello,
             Kind::NodeWelcome,
             Kind::NodePeers,
@@ -90,6 +91,7 @@ pub mod whub {
             pub const Join: Self = Self(48);
             pub const Leave: Self = Self(49);
             pub const RoomEvent: Self = Self(50);
+            pub const RoomCommand: Self = Self(51);
             pub const NodeHello: Self = Self(64);
             pub const NodeWelcome: Self = Self(65);
             pub const NodePeers: Self = Self(66);
@@ -124,6 +126,7 @@ pub mod whub {
                 Self::Join,
                 Self::Leave,
                 Self::RoomEvent,
+                Self::RoomCommand,
                 Self::NodeHello,
                 Self::NodeWelcome,
                 Self::NodePeers,
@@ -158,6 +161,7 @@ pub mod whub {
                     Self::Join => Some("Join"),
                     Self::Leave => Some("Leave"),
                     Self::RoomEvent => Some("RoomEvent"),
+                    Self::RoomCommand => Some("RoomCommand"),
                     Self::NodeHello => Some("NodeHello"),
                     Self::NodeWelcome => Some("NodeWelcome"),
                     Self::NodePeers => Some("NodePeers"),
@@ -797,13 +801,13 @@ pub mod whub {
             since = "2.0.0",
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
-        pub const ENUM_MAX_ROOM_WHAT: u8 = 6;
+        pub const ENUM_MAX_ROOM_WHAT: u8 = 9;
         #[deprecated(
             since = "2.0.0",
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
         #[allow(non_camel_case_types)]
-        pub const ENUM_VALUES_ROOM_WHAT: [RoomWhat; 7] = [
+        pub const ENUM_VALUES_ROOM_WHAT: [RoomWhat; 10] = [
             RoomWhat::State,
             RoomWhat::Joined,
             RoomWhat::Left,
@@ -811,6 +815,9 @@ pub mod whub {
             RoomWhat::Waiting,
             RoomWhat::Ready,
             RoomWhat::Closed,
+            RoomWhat::Away,
+            RoomWhat::Back,
+            RoomWhat::Missed,
         ];
 
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -825,9 +832,12 @@ pub mod whub {
             pub const Waiting: Self = Self(4);
             pub const Ready: Self = Self(5);
             pub const Closed: Self = Self(6);
+            pub const Away: Self = Self(7);
+            pub const Back: Self = Self(8);
+            pub const Missed: Self = Self(9);
 
             pub const ENUM_MIN: u8 = 0;
-            pub const ENUM_MAX: u8 = 6;
+            pub const ENUM_MAX: u8 = 9;
             pub const ENUM_VALUES: &'static [Self] = &[
                 Self::State,
                 Self::Joined,
@@ -836,6 +846,9 @@ pub mod whub {
                 Self::Waiting,
                 Self::Ready,
                 Self::Closed,
+                Self::Away,
+                Self::Back,
+                Self::Missed,
             ];
             /// Returns the variant's name or "" if unknown.
             pub fn variant_name(self) -> Option<&'static str> {
@@ -847,6 +860,9 @@ pub mod whub {
                     Self::Waiting => Some("Waiting"),
                     Self::Ready => Some("Ready"),
                     Self::Closed => Some("Closed"),
+                    Self::Away => Some("Away"),
+                    Self::Back => Some("Back"),
+                    Self::Missed => Some("Missed"),
                     _ => None,
                 }
             }
@@ -906,18 +922,313 @@ pub mod whub {
             since = "2.0.0",
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
-        pub const ENUM_MIN_ANY: u8 = 0;
+        pub const ENUM_MIN_ROOM_ROLE: u8 = 0;
         #[deprecated(
             since = "2.0.0",
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
-        pub const ENUM_MAX_ANY: u8 = 22;
+        pub const ENUM_MAX_ROOM_ROLE: u8 = 2;
         #[deprecated(
             since = "2.0.0",
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
         #[allow(non_camel_case_types)]
-        pub const ENUM_VALUES_ANY: [Any; 23] = [
+        pub const ENUM_VALUES_ROOM_ROLE: [RoomRole; 3] =
+            [RoomRole::Member, RoomRole::Moderator, RoomRole::Owner];
+
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[repr(transparent)]
+        pub struct RoomRole(pub u8);
+        #[allow(non_upper_case_globals)]
+        impl RoomRole {
+            pub const Member: Self = Self(0);
+            pub const Moderator: Self = Self(1);
+            pub const Owner: Self = Self(2);
+
+            pub const ENUM_MIN: u8 = 0;
+            pub const ENUM_MAX: u8 = 2;
+            pub const ENUM_VALUES: &'static [Self] = &[Self::Member, Self::Moderator, Self::Owner];
+            /// Returns the variant's name or "" if unknown.
+            pub fn variant_name(self) -> Option<&'static str> {
+                match self {
+                    Self::Member => Some("Member"),
+                    Self::Moderator => Some("Moderator"),
+                    Self::Owner => Some("Owner"),
+                    _ => None,
+                }
+            }
+        }
+        impl ::core::fmt::Debug for RoomRole {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+                if let Some(name) = self.variant_name() {
+                    f.write_str(name)
+                } else {
+                    f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+                }
+            }
+        }
+        impl<'a> ::flatbuffers::Follow<'a> for RoomRole {
+            type Inner = Self;
+            #[inline]
+            unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+                let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+                Self(b)
+            }
+        }
+
+        impl ::flatbuffers::Push for RoomRole {
+            type Output = RoomRole;
+            #[inline]
+            unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+                unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+            }
+        }
+
+        impl ::flatbuffers::EndianScalar for RoomRole {
+            type Scalar = u8;
+            #[inline]
+            fn to_little_endian(self) -> u8 {
+                self.0.to_le()
+            }
+            #[inline]
+            #[allow(clippy::wrong_self_convention)]
+            fn from_little_endian(v: u8) -> Self {
+                let b = u8::from_le(v);
+                Self(b)
+            }
+        }
+
+        impl<'a> ::flatbuffers::Verifiable for RoomRole {
+            #[inline]
+            fn run_verifier(
+                v: &mut ::flatbuffers::Verifier,
+                pos: usize,
+            ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+                u8::run_verifier(v, pos)
+            }
+        }
+
+        impl ::flatbuffers::SimpleToVerifyInSlice for RoomRole {}
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        pub const ENUM_MIN_ROOM_ACT: u8 = 0;
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        pub const ENUM_MAX_ROOM_ACT: u8 = 6;
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        #[allow(non_camel_case_types)]
+        pub const ENUM_VALUES_ROOM_ACT: [RoomAct; 7] = [
+            RoomAct::Update,
+            RoomAct::Kick,
+            RoomAct::Lock,
+            RoomAct::Unlock,
+            RoomAct::Promote,
+            RoomAct::Demote,
+            RoomAct::Close,
+        ];
+
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[repr(transparent)]
+        pub struct RoomAct(pub u8);
+        #[allow(non_upper_case_globals)]
+        impl RoomAct {
+            pub const Update: Self = Self(0);
+            pub const Kick: Self = Self(1);
+            pub const Lock: Self = Self(2);
+            pub const Unlock: Self = Self(3);
+            pub const Promote: Self = Self(4);
+            pub const Demote: Self = Self(5);
+            pub const Close: Self = Self(6);
+
+            pub const ENUM_MIN: u8 = 0;
+            pub const ENUM_MAX: u8 = 6;
+            pub const ENUM_VALUES: &'static [Self] = &[
+                Self::Update,
+                Self::Kick,
+                Self::Lock,
+                Self::Unlock,
+                Self::Promote,
+                Self::Demote,
+                Self::Close,
+            ];
+            /// Returns the variant's name or "" if unknown.
+            pub fn variant_name(self) -> Option<&'static str> {
+                match self {
+                    Self::Update => Some("Update"),
+                    Self::Kick => Some("Kick"),
+                    Self::Lock => Some("Lock"),
+                    Self::Unlock => Some("Unlock"),
+                    Self::Promote => Some("Promote"),
+                    Self::Demote => Some("Demote"),
+                    Self::Close => Some("Close"),
+                    _ => None,
+                }
+            }
+        }
+        impl ::core::fmt::Debug for RoomAct {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+                if let Some(name) = self.variant_name() {
+                    f.write_str(name)
+                } else {
+                    f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+                }
+            }
+        }
+        impl<'a> ::flatbuffers::Follow<'a> for RoomAct {
+            type Inner = Self;
+            #[inline]
+            unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+                let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+                Self(b)
+            }
+        }
+
+        impl ::flatbuffers::Push for RoomAct {
+            type Output = RoomAct;
+            #[inline]
+            unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+                unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+            }
+        }
+
+        impl ::flatbuffers::EndianScalar for RoomAct {
+            type Scalar = u8;
+            #[inline]
+            fn to_little_endian(self) -> u8 {
+                self.0.to_le()
+            }
+            #[inline]
+            #[allow(clippy::wrong_self_convention)]
+            fn from_little_endian(v: u8) -> Self {
+                let b = u8::from_le(v);
+                Self(b)
+            }
+        }
+
+        impl<'a> ::flatbuffers::Verifiable for RoomAct {
+            #[inline]
+            fn run_verifier(
+                v: &mut ::flatbuffers::Verifier,
+                pos: usize,
+            ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+                u8::run_verifier(v, pos)
+            }
+        }
+
+        impl ::flatbuffers::SimpleToVerifyInSlice for RoomAct {}
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        pub const ENUM_MIN_THIRD: u8 = 0;
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        pub const ENUM_MAX_THIRD: u8 = 2;
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        #[allow(non_camel_case_types)]
+        pub const ENUM_VALUES_THIRD: [Third; 3] = [Third::Next, Third::Reject, Third::Replace];
+
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[repr(transparent)]
+        pub struct Third(pub u8);
+        #[allow(non_upper_case_globals)]
+        impl Third {
+            pub const Next: Self = Self(0);
+            pub const Reject: Self = Self(1);
+            pub const Replace: Self = Self(2);
+
+            pub const ENUM_MIN: u8 = 0;
+            pub const ENUM_MAX: u8 = 2;
+            pub const ENUM_VALUES: &'static [Self] = &[Self::Next, Self::Reject, Self::Replace];
+            /// Returns the variant's name or "" if unknown.
+            pub fn variant_name(self) -> Option<&'static str> {
+                match self {
+                    Self::Next => Some("Next"),
+                    Self::Reject => Some("Reject"),
+                    Self::Replace => Some("Replace"),
+                    _ => None,
+                }
+            }
+        }
+        impl ::core::fmt::Debug for Third {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+                if let Some(name) = self.variant_name() {
+                    f.write_str(name)
+                } else {
+                    f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+                }
+            }
+        }
+        impl<'a> ::flatbuffers::Follow<'a> for Third {
+            type Inner = Self;
+            #[inline]
+            unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+                let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+                Self(b)
+            }
+        }
+
+        impl ::flatbuffers::Push for Third {
+            type Output = Third;
+            #[inline]
+            unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+                unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+            }
+        }
+
+        impl ::flatbuffers::EndianScalar for Third {
+            type Scalar = u8;
+            #[inline]
+            fn to_little_endian(self) -> u8 {
+                self.0.to_le()
+            }
+            #[inline]
+            #[allow(clippy::wrong_self_convention)]
+            fn from_little_endian(v: u8) -> Self {
+                let b = u8::from_le(v);
+                Self(b)
+            }
+        }
+
+        impl<'a> ::flatbuffers::Verifiable for Third {
+            #[inline]
+            fn run_verifier(
+                v: &mut ::flatbuffers::Verifier,
+                pos: usize,
+            ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+                u8::run_verifier(v, pos)
+            }
+        }
+
+        impl ::flatbuffers::SimpleToVerifyInSlice for Third {}
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        pub const ENUM_MIN_ANY: u8 = 0;
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        pub const ENUM_MAX_ANY: u8 = 23;
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        #[allow(non_camel_case_types)]
+        pub const ENUM_VALUES_ANY: [Any; 24] = [
             Any::NONE,
             Any::Via,
             Any::Hello,
@@ -941,6 +1252,7 @@ pub mod whub {
             Any::Join,
             Any::Leave,
             Any::RoomEvent,
+            Any::RoomCommand,
         ];
 
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -971,9 +1283,10 @@ pub mod whub {
             pub const Join: Self = Self(20);
             pub const Leave: Self = Self(21);
             pub const RoomEvent: Self = Self(22);
+            pub const RoomCommand: Self = Self(23);
 
             pub const ENUM_MIN: u8 = 0;
-            pub const ENUM_MAX: u8 = 22;
+            pub const ENUM_MAX: u8 = 23;
             pub const ENUM_VALUES: &'static [Self] = &[
                 Self::NONE,
                 Self::Via,
@@ -998,6 +1311,7 @@ pub mod whub {
                 Self::Join,
                 Self::Leave,
                 Self::RoomEvent,
+                Self::RoomCommand,
             ];
             /// Returns the variant's name or "" if unknown.
             pub fn variant_name(self) -> Option<&'static str> {
@@ -1025,6 +1339,7 @@ pub mod whub {
                     Self::Join => Some("Join"),
                     Self::Leave => Some("Leave"),
                     Self::RoomEvent => Some("RoomEvent"),
+                    Self::RoomCommand => Some("RoomCommand"),
                     _ => None,
                 }
             }
@@ -2898,6 +3213,8 @@ pub mod whub {
             pub const VT_TOKEN_TTL_MS: ::flatbuffers::VOffsetT = 12;
             pub const VT_MEMBER: ::flatbuffers::VOffsetT = 14;
             pub const VT_HEADERS: ::flatbuffers::VOffsetT = 16;
+            pub const VT_SEAT: ::flatbuffers::VOffsetT = 18;
+            pub const VT_RECEIVED: ::flatbuffers::VOffsetT = 20;
 
             #[inline]
             pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2909,8 +3226,12 @@ pub mod whub {
                 args: &'args OkArgs<'args>,
             ) -> ::flatbuffers::WIPOffset<Ok<'bldr>> {
                 let mut builder = OkBuilder::new(_fbb);
+                builder.add_received(args.received);
                 builder.add_offset(args.offset);
                 builder.add_epoch(args.epoch);
+                if let Some(x) = args.seat {
+                    builder.add_seat(x);
+                }
                 if let Some(x) = args.headers {
                     builder.add_headers(x);
                 }
@@ -2976,6 +3297,20 @@ pub mod whub {
                     >>(Ok::VT_HEADERS, None)
                 }
             }
+            #[inline]
+            pub fn seat(&self) -> Option<&'a str> {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Ok::VT_SEAT, None) }
+            }
+            #[inline]
+            pub fn received(&self) -> u64 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u64>(Ok::VT_RECEIVED, Some(0)).unwrap() }
+            }
         }
 
         impl ::flatbuffers::Verifiable for Ok<'_> {
@@ -2994,6 +3329,8 @@ pub mod whub {
                     .visit_field::<::flatbuffers::ForwardsUOffset<
                         ::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<&'_ str>>,
                     >>("headers", Self::VT_HEADERS, false)?
+                    .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("seat", Self::VT_SEAT, false)?
+                    .visit_field::<u64>("received", Self::VT_RECEIVED, false)?
                     .finish();
                 Ok(())
             }
@@ -3008,6 +3345,8 @@ pub mod whub {
             pub headers: Option<
                 ::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>>,
             >,
+            pub seat: Option<::flatbuffers::WIPOffset<&'a str>>,
+            pub received: u64,
         }
         impl<'a> Default for OkArgs<'a> {
             #[inline]
@@ -3020,6 +3359,8 @@ pub mod whub {
                     token_ttl_ms: 0,
                     member: 0,
                     headers: None,
+                    seat: None,
+                    received: 0,
                 }
             }
         }
@@ -3063,6 +3404,14 @@ pub mod whub {
                 self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Ok::VT_HEADERS, headers);
             }
             #[inline]
+            pub fn add_seat(&mut self, seat: ::flatbuffers::WIPOffset<&'b str>) {
+                self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Ok::VT_SEAT, seat);
+            }
+            #[inline]
+            pub fn add_received(&mut self, received: u64) {
+                self.fbb_.push_slot::<u64>(Ok::VT_RECEIVED, received, 0);
+            }
+            #[inline]
             pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> OkBuilder<'a, 'b, A> {
                 let start = _fbb.start_table();
                 OkBuilder { fbb_: _fbb, start_: start }
@@ -3084,6 +3433,8 @@ pub mod whub {
                 ds.field("token_ttl_ms", &self.token_ttl_ms());
                 ds.field("member", &self.member());
                 ds.field("headers", &self.headers());
+                ds.field("seat", &self.seat());
+                ds.field("received", &self.received());
                 ds.finish()
             }
         }
@@ -5611,6 +5962,7 @@ pub mod whub {
             pub const VT_CLIENT: ::flatbuffers::VOffsetT = 6;
             pub const VT_USER: ::flatbuffers::VOffsetT = 8;
             pub const VT_INFO: ::flatbuffers::VOffsetT = 10;
+            pub const VT_ROLE: ::flatbuffers::VOffsetT = 12;
 
             #[inline]
             pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -5632,6 +5984,7 @@ pub mod whub {
                     builder.add_client(x);
                 }
                 builder.add_member(args.member);
+                builder.add_role(args.role);
                 builder.finish()
             }
 
@@ -5663,6 +6016,13 @@ pub mod whub {
                 // which contains a valid value in this slot
                 unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Member::VT_INFO, None) }
             }
+            #[inline]
+            pub fn role(&self) -> RoomRole {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<RoomRole>(Member::VT_ROLE, Some(RoomRole::Member)).unwrap() }
+            }
         }
 
         impl ::flatbuffers::Verifiable for Member<'_> {
@@ -5676,6 +6036,7 @@ pub mod whub {
                     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("client", Self::VT_CLIENT, false)?
                     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("user", Self::VT_USER, false)?
                     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("info", Self::VT_INFO, false)?
+                    .visit_field::<RoomRole>("role", Self::VT_ROLE, false)?
                     .finish();
                 Ok(())
             }
@@ -5685,11 +6046,12 @@ pub mod whub {
             pub client: Option<::flatbuffers::WIPOffset<&'a str>>,
             pub user: Option<::flatbuffers::WIPOffset<&'a str>>,
             pub info: Option<::flatbuffers::WIPOffset<&'a str>>,
+            pub role: RoomRole,
         }
         impl<'a> Default for MemberArgs<'a> {
             #[inline]
             fn default() -> Self {
-                MemberArgs { member: 0, client: None, user: None, info: None }
+                MemberArgs { member: 0, client: None, user: None, info: None, role: RoomRole::Member }
             }
         }
 
@@ -5715,6 +6077,10 @@ pub mod whub {
                 self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Member::VT_INFO, info);
             }
             #[inline]
+            pub fn add_role(&mut self, role: RoomRole) {
+                self.fbb_.push_slot::<RoomRole>(Member::VT_ROLE, role, RoomRole::Member);
+            }
+            #[inline]
             pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> MemberBuilder<'a, 'b, A> {
                 let start = _fbb.start_table();
                 MemberBuilder { fbb_: _fbb, start_: start }
@@ -5733,6 +6099,7 @@ pub mod whub {
                 ds.field("client", &self.client());
                 ds.field("user", &self.user());
                 ds.field("info", &self.info());
+                ds.field("role", &self.role());
                 ds.finish()
             }
         }
@@ -5757,6 +6124,12 @@ pub mod whub {
             pub const VT_SECRET: ::flatbuffers::VOffsetT = 8;
             pub const VT_CAPACITY: ::flatbuffers::VOffsetT = 10;
             pub const VT_INFO: ::flatbuffers::VOffsetT = 12;
+            pub const VT_THIRD: ::flatbuffers::VOffsetT = 14;
+            pub const VT_ONCE: ::flatbuffers::VOffsetT = 16;
+            pub const VT_GRACE_MS: ::flatbuffers::VOffsetT = 18;
+            pub const VT_TTL_MS: ::flatbuffers::VOffsetT = 20;
+            pub const VT_SEAT: ::flatbuffers::VOffsetT = 22;
+            pub const VT_RECEIVED: ::flatbuffers::VOffsetT = 24;
 
             #[inline]
             pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -5768,6 +6141,12 @@ pub mod whub {
                 args: &'args JoinArgs<'args>,
             ) -> ::flatbuffers::WIPOffset<Join<'bldr>> {
                 let mut builder = JoinBuilder::new(_fbb);
+                builder.add_received(args.received);
+                if let Some(x) = args.seat {
+                    builder.add_seat(x);
+                }
+                builder.add_ttl_ms(args.ttl_ms);
+                builder.add_grace_ms(args.grace_ms);
                 if let Some(x) = args.info {
                     builder.add_info(x);
                 }
@@ -5778,6 +6157,8 @@ pub mod whub {
                     builder.add_room(x);
                 }
                 builder.add_capacity(args.capacity);
+                builder.add_once(args.once);
+                builder.add_third(args.third);
                 builder.add_mode(args.mode);
                 builder.finish()
             }
@@ -5817,6 +6198,48 @@ pub mod whub {
                 // which contains a valid value in this slot
                 unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Join::VT_INFO, None) }
             }
+            #[inline]
+            pub fn third(&self) -> Third {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<Third>(Join::VT_THIRD, Some(Third::Next)).unwrap() }
+            }
+            #[inline]
+            pub fn once(&self) -> bool {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<bool>(Join::VT_ONCE, Some(false)).unwrap() }
+            }
+            #[inline]
+            pub fn grace_ms(&self) -> u32 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u32>(Join::VT_GRACE_MS, Some(0)).unwrap() }
+            }
+            #[inline]
+            pub fn ttl_ms(&self) -> u32 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u32>(Join::VT_TTL_MS, Some(0)).unwrap() }
+            }
+            #[inline]
+            pub fn seat(&self) -> Option<&'a str> {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Join::VT_SEAT, None) }
+            }
+            #[inline]
+            pub fn received(&self) -> u64 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u64>(Join::VT_RECEIVED, Some(0)).unwrap() }
+            }
         }
 
         impl ::flatbuffers::Verifiable for Join<'_> {
@@ -5831,6 +6254,12 @@ pub mod whub {
                     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("secret", Self::VT_SECRET, false)?
                     .visit_field::<u16>("capacity", Self::VT_CAPACITY, false)?
                     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("info", Self::VT_INFO, false)?
+                    .visit_field::<Third>("third", Self::VT_THIRD, false)?
+                    .visit_field::<bool>("once", Self::VT_ONCE, false)?
+                    .visit_field::<u32>("grace_ms", Self::VT_GRACE_MS, false)?
+                    .visit_field::<u32>("ttl_ms", Self::VT_TTL_MS, false)?
+                    .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("seat", Self::VT_SEAT, false)?
+                    .visit_field::<u64>("received", Self::VT_RECEIVED, false)?
                     .finish();
                 Ok(())
             }
@@ -5841,6 +6270,12 @@ pub mod whub {
             pub secret: Option<::flatbuffers::WIPOffset<&'a str>>,
             pub capacity: u16,
             pub info: Option<::flatbuffers::WIPOffset<&'a str>>,
+            pub third: Third,
+            pub once: bool,
+            pub grace_ms: u32,
+            pub ttl_ms: u32,
+            pub seat: Option<::flatbuffers::WIPOffset<&'a str>>,
+            pub received: u64,
         }
         impl<'a> Default for JoinArgs<'a> {
             #[inline]
@@ -5851,6 +6286,12 @@ pub mod whub {
                     secret: None,
                     capacity: 0,
                     info: None,
+                    third: Third::Next,
+                    once: false,
+                    grace_ms: 0,
+                    ttl_ms: 0,
+                    seat: None,
+                    received: 0,
                 }
             }
         }
@@ -5881,6 +6322,30 @@ pub mod whub {
                 self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Join::VT_INFO, info);
             }
             #[inline]
+            pub fn add_third(&mut self, third: Third) {
+                self.fbb_.push_slot::<Third>(Join::VT_THIRD, third, Third::Next);
+            }
+            #[inline]
+            pub fn add_once(&mut self, once: bool) {
+                self.fbb_.push_slot::<bool>(Join::VT_ONCE, once, false);
+            }
+            #[inline]
+            pub fn add_grace_ms(&mut self, grace_ms: u32) {
+                self.fbb_.push_slot::<u32>(Join::VT_GRACE_MS, grace_ms, 0);
+            }
+            #[inline]
+            pub fn add_ttl_ms(&mut self, ttl_ms: u32) {
+                self.fbb_.push_slot::<u32>(Join::VT_TTL_MS, ttl_ms, 0);
+            }
+            #[inline]
+            pub fn add_seat(&mut self, seat: ::flatbuffers::WIPOffset<&'b str>) {
+                self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Join::VT_SEAT, seat);
+            }
+            #[inline]
+            pub fn add_received(&mut self, received: u64) {
+                self.fbb_.push_slot::<u64>(Join::VT_RECEIVED, received, 0);
+            }
+            #[inline]
             pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> JoinBuilder<'a, 'b, A> {
                 let start = _fbb.start_table();
                 JoinBuilder { fbb_: _fbb, start_: start }
@@ -5901,6 +6366,12 @@ pub mod whub {
                 ds.field("secret", &self.secret());
                 ds.field("capacity", &self.capacity());
                 ds.field("info", &self.info());
+                ds.field("third", &self.third());
+                ds.field("once", &self.once());
+                ds.field("grace_ms", &self.grace_ms());
+                ds.field("ttl_ms", &self.ttl_ms());
+                ds.field("seat", &self.seat());
+                ds.field("received", &self.received());
                 ds.finish()
             }
         }
@@ -6036,6 +6507,9 @@ pub mod whub {
             pub const VT_MEMBERS: ::flatbuffers::VOffsetT = 8;
             pub const VT_INITIATOR: ::flatbuffers::VOffsetT = 10;
             pub const VT_REASON: ::flatbuffers::VOffsetT = 12;
+            pub const VT_CAPACITY: ::flatbuffers::VOffsetT = 14;
+            pub const VT_LOCKED: ::flatbuffers::VOffsetT = 16;
+            pub const VT_COUNT: ::flatbuffers::VOffsetT = 18;
 
             #[inline]
             pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -6047,6 +6521,7 @@ pub mod whub {
                 args: &'args RoomEventArgs<'args>,
             ) -> ::flatbuffers::WIPOffset<RoomEvent<'bldr>> {
                 let mut builder = RoomEventBuilder::new(_fbb);
+                builder.add_count(args.count);
                 if let Some(x) = args.reason {
                     builder.add_reason(x);
                 }
@@ -6056,6 +6531,8 @@ pub mod whub {
                 if let Some(x) = args.room {
                     builder.add_room(x);
                 }
+                builder.add_capacity(args.capacity);
+                builder.add_locked(args.locked);
                 builder.add_initiator(args.initiator);
                 builder.add_what(args.what);
                 builder.finish()
@@ -6104,6 +6581,27 @@ pub mod whub {
                 // which contains a valid value in this slot
                 unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(RoomEvent::VT_REASON, None) }
             }
+            #[inline]
+            pub fn capacity(&self) -> u16 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u16>(RoomEvent::VT_CAPACITY, Some(0)).unwrap() }
+            }
+            #[inline]
+            pub fn locked(&self) -> bool {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<bool>(RoomEvent::VT_LOCKED, Some(false)).unwrap() }
+            }
+            #[inline]
+            pub fn count(&self) -> u32 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u32>(RoomEvent::VT_COUNT, Some(0)).unwrap() }
+            }
         }
 
         impl ::flatbuffers::Verifiable for RoomEvent<'_> {
@@ -6120,6 +6618,9 @@ pub mod whub {
                     >>("members", Self::VT_MEMBERS, false)?
                     .visit_field::<bool>("initiator", Self::VT_INITIATOR, false)?
                     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("reason", Self::VT_REASON, false)?
+                    .visit_field::<u16>("capacity", Self::VT_CAPACITY, false)?
+                    .visit_field::<bool>("locked", Self::VT_LOCKED, false)?
+                    .visit_field::<u32>("count", Self::VT_COUNT, false)?
                     .finish();
                 Ok(())
             }
@@ -6134,6 +6635,9 @@ pub mod whub {
             >,
             pub initiator: bool,
             pub reason: Option<::flatbuffers::WIPOffset<&'a str>>,
+            pub capacity: u16,
+            pub locked: bool,
+            pub count: u32,
         }
         impl<'a> Default for RoomEventArgs<'a> {
             #[inline]
@@ -6144,6 +6648,9 @@ pub mod whub {
                     members: None,
                     initiator: false,
                     reason: None,
+                    capacity: 0,
+                    locked: false,
+                    count: 0,
                 }
             }
         }
@@ -6179,6 +6686,18 @@ pub mod whub {
                 self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(RoomEvent::VT_REASON, reason);
             }
             #[inline]
+            pub fn add_capacity(&mut self, capacity: u16) {
+                self.fbb_.push_slot::<u16>(RoomEvent::VT_CAPACITY, capacity, 0);
+            }
+            #[inline]
+            pub fn add_locked(&mut self, locked: bool) {
+                self.fbb_.push_slot::<bool>(RoomEvent::VT_LOCKED, locked, false);
+            }
+            #[inline]
+            pub fn add_count(&mut self, count: u32) {
+                self.fbb_.push_slot::<u32>(RoomEvent::VT_COUNT, count, 0);
+            }
+            #[inline]
             pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> RoomEventBuilder<'a, 'b, A> {
                 let start = _fbb.start_table();
                 RoomEventBuilder { fbb_: _fbb, start_: start }
@@ -6198,6 +6717,192 @@ pub mod whub {
                 ds.field("room", &self.room());
                 ds.field("members", &self.members());
                 ds.field("initiator", &self.initiator());
+                ds.field("reason", &self.reason());
+                ds.field("capacity", &self.capacity());
+                ds.field("locked", &self.locked());
+                ds.field("count", &self.count());
+                ds.finish()
+            }
+        }
+        pub enum RoomCommandOffset {}
+        #[derive(Copy, Clone, PartialEq)]
+
+        pub struct RoomCommand<'a> {
+            pub _tab: ::flatbuffers::Table<'a>,
+        }
+
+        impl<'a> ::flatbuffers::Follow<'a> for RoomCommand<'a> {
+            type Inner = RoomCommand<'a>;
+            #[inline]
+            unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+                Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+            }
+        }
+
+        impl<'a> RoomCommand<'a> {
+            pub const VT_ROOM: ::flatbuffers::VOffsetT = 4;
+            pub const VT_ACT: ::flatbuffers::VOffsetT = 6;
+            pub const VT_MEMBERS: ::flatbuffers::VOffsetT = 8;
+            pub const VT_INFO: ::flatbuffers::VOffsetT = 10;
+            pub const VT_REASON: ::flatbuffers::VOffsetT = 12;
+
+            #[inline]
+            pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+                RoomCommand { _tab: table }
+            }
+            #[allow(unused_mut)]
+            pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+                _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+                args: &'args RoomCommandArgs<'args>,
+            ) -> ::flatbuffers::WIPOffset<RoomCommand<'bldr>> {
+                let mut builder = RoomCommandBuilder::new(_fbb);
+                if let Some(x) = args.reason {
+                    builder.add_reason(x);
+                }
+                if let Some(x) = args.info {
+                    builder.add_info(x);
+                }
+                if let Some(x) = args.members {
+                    builder.add_members(x);
+                }
+                if let Some(x) = args.room {
+                    builder.add_room(x);
+                }
+                builder.add_act(args.act);
+                builder.finish()
+            }
+
+            #[inline]
+            pub fn room(&self) -> &'a str {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe {
+                    self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(RoomCommand::VT_ROOM, None).unwrap()
+                }
+            }
+            #[inline]
+            pub fn act(&self) -> RoomAct {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<RoomAct>(RoomCommand::VT_ACT, Some(RoomAct::Update)).unwrap() }
+            }
+            #[inline]
+            pub fn members(&self) -> Option<::flatbuffers::Vector<'a, u32>> {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe {
+                    self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u32>>>(
+                        RoomCommand::VT_MEMBERS,
+                        None,
+                    )
+                }
+            }
+            #[inline]
+            pub fn info(&self) -> Option<&'a str> {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(RoomCommand::VT_INFO, None) }
+            }
+            #[inline]
+            pub fn reason(&self) -> Option<&'a str> {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(RoomCommand::VT_REASON, None) }
+            }
+        }
+
+        impl ::flatbuffers::Verifiable for RoomCommand<'_> {
+            #[inline]
+            fn run_verifier(
+                v: &mut ::flatbuffers::Verifier,
+                pos: usize,
+            ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+                v.visit_table(pos)?
+                    .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("room", Self::VT_ROOM, true)?
+                    .visit_field::<RoomAct>("act", Self::VT_ACT, false)?
+                    .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u32>>>(
+                        "members",
+                        Self::VT_MEMBERS,
+                        false,
+                    )?
+                    .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("info", Self::VT_INFO, false)?
+                    .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("reason", Self::VT_REASON, false)?
+                    .finish();
+                Ok(())
+            }
+        }
+        pub struct RoomCommandArgs<'a> {
+            pub room: Option<::flatbuffers::WIPOffset<&'a str>>,
+            pub act: RoomAct,
+            pub members: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u32>>>,
+            pub info: Option<::flatbuffers::WIPOffset<&'a str>>,
+            pub reason: Option<::flatbuffers::WIPOffset<&'a str>>,
+        }
+        impl<'a> Default for RoomCommandArgs<'a> {
+            #[inline]
+            fn default() -> Self {
+                RoomCommandArgs {
+                    room: None, // required field
+                    act: RoomAct::Update,
+                    members: None,
+                    info: None,
+                    reason: None,
+                }
+            }
+        }
+
+        pub struct RoomCommandBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+            fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+            start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+        }
+        impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> RoomCommandBuilder<'a, 'b, A> {
+            #[inline]
+            pub fn add_room(&mut self, room: ::flatbuffers::WIPOffset<&'b str>) {
+                self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(RoomCommand::VT_ROOM, room);
+            }
+            #[inline]
+            pub fn add_act(&mut self, act: RoomAct) {
+                self.fbb_.push_slot::<RoomAct>(RoomCommand::VT_ACT, act, RoomAct::Update);
+            }
+            #[inline]
+            pub fn add_members(&mut self, members: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b, u32>>) {
+                self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(RoomCommand::VT_MEMBERS, members);
+            }
+            #[inline]
+            pub fn add_info(&mut self, info: ::flatbuffers::WIPOffset<&'b str>) {
+                self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(RoomCommand::VT_INFO, info);
+            }
+            #[inline]
+            pub fn add_reason(&mut self, reason: ::flatbuffers::WIPOffset<&'b str>) {
+                self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(RoomCommand::VT_REASON, reason);
+            }
+            #[inline]
+            pub fn new(
+                _fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+            ) -> RoomCommandBuilder<'a, 'b, A> {
+                let start = _fbb.start_table();
+                RoomCommandBuilder { fbb_: _fbb, start_: start }
+            }
+            #[inline]
+            pub fn finish(self) -> ::flatbuffers::WIPOffset<RoomCommand<'a>> {
+                let o = self.fbb_.end_table(self.start_);
+                self.fbb_.required(o, RoomCommand::VT_ROOM, "room");
+                ::flatbuffers::WIPOffset::new(o.value())
+            }
+        }
+
+        impl ::core::fmt::Debug for RoomCommand<'_> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                let mut ds = f.debug_struct("RoomCommand");
+                ds.field("room", &self.room());
+                ds.field("act", &self.act());
+                ds.field("members", &self.members());
+                ds.field("info", &self.info());
                 ds.field("reason", &self.reason());
                 ds.finish()
             }
@@ -6586,6 +7291,21 @@ pub mod whub {
                     None
                 }
             }
+
+            #[inline]
+            #[allow(non_snake_case)]
+            pub fn any_as_room_command(&self) -> Option<RoomCommand<'a>> {
+                if self.any_type() == Any::RoomCommand {
+                    self.any().map(|t| {
+                        // Safety:
+                        // Created from a valid Table for this object
+                        // Which contains a valid union in this slot
+                        unsafe { RoomCommand::init_from_table(t) }
+                    })
+                } else {
+                    None
+                }
+            }
         }
 
         impl ::flatbuffers::Verifiable for AnyHolder<'_> {
@@ -6695,6 +7415,11 @@ pub mod whub {
                             Any::RoomEvent => v
                                 .verify_union_variant::<::flatbuffers::ForwardsUOffset<RoomEvent>>(
                                     "Any::RoomEvent",
+                                    pos,
+                                ),
+                            Any::RoomCommand => v
+                                .verify_union_variant::<::flatbuffers::ForwardsUOffset<RoomCommand>>(
+                                    "Any::RoomCommand",
                                     pos,
                                 ),
                             _ => Ok(()),
@@ -6894,6 +7619,13 @@ pub mod whub {
                     }
                     Any::RoomEvent => {
                         if let Some(x) = self.any_as_room_event() {
+                            ds.field("any", &x)
+                        } else {
+                            ds.field("any", &"InvalidFlatbuffer: Union discriminant does not match value.")
+                        }
+                    }
+                    Any::RoomCommand => {
+                        if let Some(x) = self.any_as_room_command() {
                             ds.field("any", &x)
                         } else {
                             ds.field("any", &"InvalidFlatbuffer: Union discriminant does not match value.")

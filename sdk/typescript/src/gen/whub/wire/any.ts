@@ -18,6 +18,7 @@ import { Publish } from '../../whub/wire/publish.js';
 import { Register } from '../../whub/wire/register.js';
 import { Request } from '../../whub/wire/request.js';
 import { Response } from '../../whub/wire/response.js';
+import { RoomCommand } from '../../whub/wire/room-command.js';
 import { RoomEvent } from '../../whub/wire/room-event.js';
 import { Subscribe } from '../../whub/wire/subscribe.js';
 import { Unregister } from '../../whub/wire/unregister.js';
@@ -49,13 +50,14 @@ export enum Any {
   Gap = 19,
   Join = 20,
   Leave = 21,
-  RoomEvent = 22
+  RoomEvent = 22,
+  RoomCommand = 23
 }
 
 export function unionToAny(
   type: Any,
-  accessor: (obj:Auth|Cancel|Credit|Data|Drain|Error|Gap|Hello|History|Join|Leave|Ok|Publish|Register|Request|Response|RoomEvent|Subscribe|Unregister|Unsubscribe|Via|Welcome) => Auth|Cancel|Credit|Data|Drain|Error|Gap|Hello|History|Join|Leave|Ok|Publish|Register|Request|Response|RoomEvent|Subscribe|Unregister|Unsubscribe|Via|Welcome|null
-): Auth|Cancel|Credit|Data|Drain|Error|Gap|Hello|History|Join|Leave|Ok|Publish|Register|Request|Response|RoomEvent|Subscribe|Unregister|Unsubscribe|Via|Welcome|null {
+  accessor: (obj:Auth|Cancel|Credit|Data|Drain|Error|Gap|Hello|History|Join|Leave|Ok|Publish|Register|Request|Response|RoomCommand|RoomEvent|Subscribe|Unregister|Unsubscribe|Via|Welcome) => Auth|Cancel|Credit|Data|Drain|Error|Gap|Hello|History|Join|Leave|Ok|Publish|Register|Request|Response|RoomCommand|RoomEvent|Subscribe|Unregister|Unsubscribe|Via|Welcome|null
+): Auth|Cancel|Credit|Data|Drain|Error|Gap|Hello|History|Join|Leave|Ok|Publish|Register|Request|Response|RoomCommand|RoomEvent|Subscribe|Unregister|Unsubscribe|Via|Welcome|null {
   switch(Any[type]) {
     case 'NONE': return null; 
     case 'Via': return accessor(new Via())! as Via;
@@ -80,15 +82,16 @@ export function unionToAny(
     case 'Join': return accessor(new Join())! as Join;
     case 'Leave': return accessor(new Leave())! as Leave;
     case 'RoomEvent': return accessor(new RoomEvent())! as RoomEvent;
+    case 'RoomCommand': return accessor(new RoomCommand())! as RoomCommand;
     default: return null;
   }
 }
 
 export function unionListToAny(
   type: Any, 
-  accessor: (index: number, obj:Auth|Cancel|Credit|Data|Drain|Error|Gap|Hello|History|Join|Leave|Ok|Publish|Register|Request|Response|RoomEvent|Subscribe|Unregister|Unsubscribe|Via|Welcome) => Auth|Cancel|Credit|Data|Drain|Error|Gap|Hello|History|Join|Leave|Ok|Publish|Register|Request|Response|RoomEvent|Subscribe|Unregister|Unsubscribe|Via|Welcome|null, 
+  accessor: (index: number, obj:Auth|Cancel|Credit|Data|Drain|Error|Gap|Hello|History|Join|Leave|Ok|Publish|Register|Request|Response|RoomCommand|RoomEvent|Subscribe|Unregister|Unsubscribe|Via|Welcome) => Auth|Cancel|Credit|Data|Drain|Error|Gap|Hello|History|Join|Leave|Ok|Publish|Register|Request|Response|RoomCommand|RoomEvent|Subscribe|Unregister|Unsubscribe|Via|Welcome|null, 
   index: number
-): Auth|Cancel|Credit|Data|Drain|Error|Gap|Hello|History|Join|Leave|Ok|Publish|Register|Request|Response|RoomEvent|Subscribe|Unregister|Unsubscribe|Via|Welcome|null {
+): Auth|Cancel|Credit|Data|Drain|Error|Gap|Hello|History|Join|Leave|Ok|Publish|Register|Request|Response|RoomCommand|RoomEvent|Subscribe|Unregister|Unsubscribe|Via|Welcome|null {
   switch(Any[type]) {
     case 'NONE': return null; 
     case 'Via': return accessor(index, new Via())! as Via;
@@ -113,6 +116,7 @@ export function unionListToAny(
     case 'Join': return accessor(index, new Join())! as Join;
     case 'Leave': return accessor(index, new Leave())! as Leave;
     case 'RoomEvent': return accessor(index, new RoomEvent())! as RoomEvent;
+    case 'RoomCommand': return accessor(index, new RoomCommand())! as RoomCommand;
     default: return null;
   }
 }

@@ -5,6 +5,7 @@
 import * as flatbuffers from 'flatbuffers';
 
 import { RoomMode } from '../../whub/wire/room-mode.js';
+import { Third } from '../../whub/wire/third.js';
 
 
 export class Join {
@@ -56,8 +57,40 @@ info(optionalEncoding?:any):string|Uint8Array|null {
   return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
 }
 
+third():Third {
+  const offset = this.bb!.__offset(this.bb_pos, 14);
+  return offset ? this.bb!.readUint8(this.bb_pos + offset) : Third.Next;
+}
+
+once():boolean {
+  const offset = this.bb!.__offset(this.bb_pos, 16);
+  return offset ? !!this.bb!.readInt8(this.bb_pos + offset) : false;
+}
+
+graceMs():number {
+  const offset = this.bb!.__offset(this.bb_pos, 18);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
+ttlMs():number {
+  const offset = this.bb!.__offset(this.bb_pos, 20);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
+seat():string|null
+seat(optionalEncoding:flatbuffers.Encoding):string|Uint8Array|null
+seat(optionalEncoding?:any):string|Uint8Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 22);
+  return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
+}
+
+received():bigint {
+  const offset = this.bb!.__offset(this.bb_pos, 24);
+  return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
+}
+
 static startJoin(builder:flatbuffers.Builder) {
-  builder.startObject(5);
+  builder.startObject(11);
 }
 
 static addRoom(builder:flatbuffers.Builder, roomOffset:flatbuffers.Offset) {
@@ -80,19 +113,49 @@ static addInfo(builder:flatbuffers.Builder, infoOffset:flatbuffers.Offset) {
   builder.addFieldOffset(4, infoOffset, 0);
 }
 
+static addThird(builder:flatbuffers.Builder, third:Third) {
+  builder.addFieldInt8(5, third, Third.Next);
+}
+
+static addOnce(builder:flatbuffers.Builder, once:boolean) {
+  builder.addFieldInt8(6, +once, +false);
+}
+
+static addGraceMs(builder:flatbuffers.Builder, graceMs:number) {
+  builder.addFieldInt32(7, graceMs, 0);
+}
+
+static addTtlMs(builder:flatbuffers.Builder, ttlMs:number) {
+  builder.addFieldInt32(8, ttlMs, 0);
+}
+
+static addSeat(builder:flatbuffers.Builder, seatOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(9, seatOffset, 0);
+}
+
+static addReceived(builder:flatbuffers.Builder, received:bigint) {
+  builder.addFieldInt64(10, received, BigInt('0'));
+}
+
 static endJoin(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   builder.requiredField(offset, 4) // room
   return offset;
 }
 
-static createJoin(builder:flatbuffers.Builder, roomOffset:flatbuffers.Offset, mode:RoomMode, secretOffset:flatbuffers.Offset, capacity:number, infoOffset:flatbuffers.Offset):flatbuffers.Offset {
+static createJoin(builder:flatbuffers.Builder, roomOffset:flatbuffers.Offset, mode:RoomMode, secretOffset:flatbuffers.Offset, capacity:number, infoOffset:flatbuffers.Offset, third:Third, once:boolean, graceMs:number, ttlMs:number, seatOffset:flatbuffers.Offset, received:bigint):flatbuffers.Offset {
   Join.startJoin(builder);
   Join.addRoom(builder, roomOffset);
   Join.addMode(builder, mode);
   Join.addSecret(builder, secretOffset);
   Join.addCapacity(builder, capacity);
   Join.addInfo(builder, infoOffset);
+  Join.addThird(builder, third);
+  Join.addOnce(builder, once);
+  Join.addGraceMs(builder, graceMs);
+  Join.addTtlMs(builder, ttlMs);
+  Join.addSeat(builder, seatOffset);
+  Join.addReceived(builder, received);
   return Join.endJoin(builder);
 }
 }

@@ -28,6 +28,7 @@ export enum Kind {
   Join = 48,
   Leave = 49,
   RoomEvent = 50,
+  RoomCommand = 51,
   NodeHello = 64,
   NodeWelcome = 65,
   NodePeers = 66,

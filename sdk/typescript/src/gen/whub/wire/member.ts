@@ -4,6 +4,9 @@
 
 import * as flatbuffers from 'flatbuffers';
 
+import { RoomRole } from '../../whub/wire/room-role.js';
+
+
 export class Member {
   bb: flatbuffers.ByteBuffer|null = null;
   bb_pos = 0;
@@ -48,8 +51,13 @@ info(optionalEncoding?:any):string|Uint8Array|null {
   return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
 }
 
+role():RoomRole {
+  const offset = this.bb!.__offset(this.bb_pos, 12);
+  return offset ? this.bb!.readUint8(this.bb_pos + offset) : RoomRole.Member;
+}
+
 static startMember(builder:flatbuffers.Builder) {
-  builder.startObject(4);
+  builder.startObject(5);
 }
 
 static addMember(builder:flatbuffers.Builder, member:number) {
@@ -68,17 +76,22 @@ static addInfo(builder:flatbuffers.Builder, infoOffset:flatbuffers.Offset) {
   builder.addFieldOffset(3, infoOffset, 0);
 }
 
+static addRole(builder:flatbuffers.Builder, role:RoomRole) {
+  builder.addFieldInt8(4, role, RoomRole.Member);
+}
+
 static endMember(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createMember(builder:flatbuffers.Builder, member:number, clientOffset:flatbuffers.Offset, userOffset:flatbuffers.Offset, infoOffset:flatbuffers.Offset):flatbuffers.Offset {
+static createMember(builder:flatbuffers.Builder, member:number, clientOffset:flatbuffers.Offset, userOffset:flatbuffers.Offset, infoOffset:flatbuffers.Offset, role:RoomRole):flatbuffers.Offset {
   Member.startMember(builder);
   Member.addMember(builder, member);
   Member.addClient(builder, clientOffset);
   Member.addUser(builder, userOffset);
   Member.addInfo(builder, infoOffset);
+  Member.addRole(builder, role);
   return Member.endMember(builder);
 }
 }

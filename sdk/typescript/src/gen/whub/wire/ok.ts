@@ -64,8 +64,20 @@ headersLength():number {
   return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
 }
 
+seat():string|null
+seat(optionalEncoding:flatbuffers.Encoding):string|Uint8Array|null
+seat(optionalEncoding?:any):string|Uint8Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 18);
+  return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
+}
+
+received():bigint {
+  const offset = this.bb!.__offset(this.bb_pos, 20);
+  return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
+}
+
 static startOk(builder:flatbuffers.Builder) {
-  builder.startObject(7);
+  builder.startObject(9);
 }
 
 static addEpoch(builder:flatbuffers.Builder, epoch:bigint) {
@@ -108,12 +120,20 @@ static startHeadersVector(builder:flatbuffers.Builder, numElems:number) {
   builder.startVector(4, numElems, 4);
 }
 
+static addSeat(builder:flatbuffers.Builder, seatOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(7, seatOffset, 0);
+}
+
+static addReceived(builder:flatbuffers.Builder, received:bigint) {
+  builder.addFieldInt64(8, received, BigInt('0'));
+}
+
 static endOk(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createOk(builder:flatbuffers.Builder, epoch:bigint, offset:bigint, recovered:boolean, count:number, tokenTtlMs:number, member:number, headersOffset:flatbuffers.Offset):flatbuffers.Offset {
+static createOk(builder:flatbuffers.Builder, epoch:bigint, offset:bigint, recovered:boolean, count:number, tokenTtlMs:number, member:number, headersOffset:flatbuffers.Offset, seatOffset:flatbuffers.Offset, received:bigint):flatbuffers.Offset {
   Ok.startOk(builder);
   Ok.addEpoch(builder, epoch);
   Ok.addOffset(builder, offset);
@@ -122,6 +142,8 @@ static createOk(builder:flatbuffers.Builder, epoch:bigint, offset:bigint, recove
   Ok.addTokenTtlMs(builder, tokenTtlMs);
   Ok.addMember(builder, member);
   Ok.addHeaders(builder, headersOffset);
+  Ok.addSeat(builder, seatOffset);
+  Ok.addReceived(builder, received);
   return Ok.endOk(builder);
 }
 }

@@ -60,8 +60,23 @@ reason(optionalEncoding?:any):string|Uint8Array|null {
   return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
 }
 
+capacity():number {
+  const offset = this.bb!.__offset(this.bb_pos, 14);
+  return offset ? this.bb!.readUint16(this.bb_pos + offset) : 0;
+}
+
+locked():boolean {
+  const offset = this.bb!.__offset(this.bb_pos, 16);
+  return offset ? !!this.bb!.readInt8(this.bb_pos + offset) : false;
+}
+
+count():number {
+  const offset = this.bb!.__offset(this.bb_pos, 18);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
 static startRoomEvent(builder:flatbuffers.Builder) {
-  builder.startObject(5);
+  builder.startObject(8);
 }
 
 static addWhat(builder:flatbuffers.Builder, what:RoomWhat) {
@@ -96,19 +111,34 @@ static addReason(builder:flatbuffers.Builder, reasonOffset:flatbuffers.Offset) {
   builder.addFieldOffset(4, reasonOffset, 0);
 }
 
+static addCapacity(builder:flatbuffers.Builder, capacity:number) {
+  builder.addFieldInt16(5, capacity, 0);
+}
+
+static addLocked(builder:flatbuffers.Builder, locked:boolean) {
+  builder.addFieldInt8(6, +locked, +false);
+}
+
+static addCount(builder:flatbuffers.Builder, count:number) {
+  builder.addFieldInt32(7, count, 0);
+}
+
 static endRoomEvent(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   builder.requiredField(offset, 6) // room
   return offset;
 }
 
-static createRoomEvent(builder:flatbuffers.Builder, what:RoomWhat, roomOffset:flatbuffers.Offset, membersOffset:flatbuffers.Offset, initiator:boolean, reasonOffset:flatbuffers.Offset):flatbuffers.Offset {
+static createRoomEvent(builder:flatbuffers.Builder, what:RoomWhat, roomOffset:flatbuffers.Offset, membersOffset:flatbuffers.Offset, initiator:boolean, reasonOffset:flatbuffers.Offset, capacity:number, locked:boolean, count:number):flatbuffers.Offset {
   RoomEvent.startRoomEvent(builder);
   RoomEvent.addWhat(builder, what);
   RoomEvent.addRoom(builder, roomOffset);
   RoomEvent.addMembers(builder, membersOffset);
   RoomEvent.addInitiator(builder, initiator);
   RoomEvent.addReason(builder, reasonOffset);
+  RoomEvent.addCapacity(builder, capacity);
+  RoomEvent.addLocked(builder, locked);
+  RoomEvent.addCount(builder, count);
   return RoomEvent.endRoomEvent(builder);
 }
 }

@@ -9,5 +9,8 @@ export enum RoomWhat {
   Updated = 3,
   Waiting = 4,
   Ready = 5,
-  Closed = 6
+  Closed = 6,
+  Away = 7,
+  Back = 8,
+  Missed = 9
 }

@@ -28,8 +28,9 @@ public final class Any {
   public static final byte Join = 20;
   public static final byte Leave = 21;
   public static final byte RoomEvent = 22;
+  public static final byte RoomCommand = 23;
 
-  public static final String[] names = { "NONE", "Via", "Hello", "Welcome", "Auth", "Ok", "Error", "Drain", "Register", "Unregister", "Request", "Response", "Data", "Cancel", "Credit", "Subscribe", "Unsubscribe", "Publish", "History", "Gap", "Join", "Leave", "RoomEvent", };
+  public static final String[] names = { "NONE", "Via", "Hello", "Welcome", "Auth", "Ok", "Error", "Drain", "Register", "Unregister", "Request", "Response", "Data", "Cancel", "Credit", "Subscribe", "Unsubscribe", "Publish", "History", "Gap", "Join", "Leave", "RoomEvent", "RoomCommand", };
 
   public static String name(int e) { return names[e]; }
 }

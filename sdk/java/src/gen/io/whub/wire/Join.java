@@ -37,28 +37,54 @@ public final class Join extends com.google.flatbuffers.Table {
   public String info() { int o = __offset(12); return o != 0 ? __string(o + bb_pos) : null; }
   public ByteBuffer infoAsByteBuffer() { return __vector_as_bytebuffer(12, 1); }
   public ByteBuffer infoInByteBuffer(ByteBuffer _bb) { return __vector_in_bytebuffer(_bb, 12, 1); }
+  public int third() { int o = __offset(14); return o != 0 ? bb.get(o + bb_pos) & 0xFF : 0; }
+  public boolean once() { int o = __offset(16); return o != 0 ? 0!=bb.get(o + bb_pos) : false; }
+  public long graceMs() { int o = __offset(18); return o != 0 ? (long)bb.getInt(o + bb_pos) & 0xFFFFFFFFL : 0L; }
+  public long ttlMs() { int o = __offset(20); return o != 0 ? (long)bb.getInt(o + bb_pos) & 0xFFFFFFFFL : 0L; }
+  public String seat() { int o = __offset(22); return o != 0 ? __string(o + bb_pos) : null; }
+  public ByteBuffer seatAsByteBuffer() { return __vector_as_bytebuffer(22, 1); }
+  public ByteBuffer seatInByteBuffer(ByteBuffer _bb) { return __vector_in_bytebuffer(_bb, 22, 1); }
+  public long received() { int o = __offset(24); return o != 0 ? bb.getLong(o + bb_pos) : 0L; }
 
   public static int createJoin(FlatBufferBuilder builder,
       int roomOffset,
       int mode,
       int secretOffset,
       int capacity,
-      int infoOffset) {
-    builder.startTable(5);
+      int infoOffset,
+      int third,
+      boolean once,
+      long graceMs,
+      long ttlMs,
+      int seatOffset,
+      long received) {
+    builder.startTable(11);
+    Join.addReceived(builder, received);
+    Join.addSeat(builder, seatOffset);
+    Join.addTtlMs(builder, ttlMs);
+    Join.addGraceMs(builder, graceMs);
     Join.addInfo(builder, infoOffset);
     Join.addSecret(builder, secretOffset);
     Join.addRoom(builder, roomOffset);
     Join.addCapacity(builder, capacity);
+    Join.addOnce(builder, once);
+    Join.addThird(builder, third);
     Join.addMode(builder, mode);
     return Join.endJoin(builder);
   }
 
-  public static void startJoin(FlatBufferBuilder builder) { builder.startTable(5); }
+  public static void startJoin(FlatBufferBuilder builder) { builder.startTable(11); }
   public static void addRoom(FlatBufferBuilder builder, int roomOffset) { builder.addOffset(0, roomOffset, 0); }
   public static void addMode(FlatBufferBuilder builder, int mode) { builder.addByte(1, (byte) mode, (byte) 0); }
   public static void addSecret(FlatBufferBuilder builder, int secretOffset) { builder.addOffset(2, secretOffset, 0); }
   public static void addCapacity(FlatBufferBuilder builder, int capacity) { builder.addShort(3, (short) capacity, (short) 0); }
   public static void addInfo(FlatBufferBuilder builder, int infoOffset) { builder.addOffset(4, infoOffset, 0); }
+  public static void addThird(FlatBufferBuilder builder, int third) { builder.addByte(5, (byte) third, (byte) 0); }
+  public static void addOnce(FlatBufferBuilder builder, boolean once) { builder.addBoolean(6, once, false); }
+  public static void addGraceMs(FlatBufferBuilder builder, long graceMs) { builder.addInt(7, (int) graceMs, (int) 0L); }
+  public static void addTtlMs(FlatBufferBuilder builder, long ttlMs) { builder.addInt(8, (int) ttlMs, (int) 0L); }
+  public static void addSeat(FlatBufferBuilder builder, int seatOffset) { builder.addOffset(9, seatOffset, 0); }
+  public static void addReceived(FlatBufferBuilder builder, long received) { builder.addLong(10, received, 0L); }
   public static int endJoin(FlatBufferBuilder builder) {
     int o = builder.endTable();
     builder.required(o, 4);  // room

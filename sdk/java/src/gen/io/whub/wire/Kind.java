@@ -30,13 +30,14 @@ public final class Kind {
   public static final int Join = 48;
   public static final int Leave = 49;
   public static final int RoomEvent = 50;
+  public static final int RoomCommand = 51;
   public static final int NodeHello = 64;
   public static final int NodeWelcome = 65;
   public static final int NodePeers = 66;
   public static final int NodeRoutes = 67;
   public static final int NodeForward = 68;
 
-  public static final String[] names = { "None", "Hello", "Welcome", "Auth", "Ok", "Error", "Ping", "Pong", "Drain", "", "", "", "", "", "", "", "Register", "Unregister", "Request", "Response", "Data", "Cancel", "Credit", "", "", "", "", "", "", "", "", "", "Subscribe", "Unsubscribe", "Publish", "Message", "History", "Gap", "", "", "", "", "", "", "", "", "", "", "Join", "Leave", "RoomEvent", "", "", "", "", "", "", "", "", "", "", "", "", "", "NodeHello", "NodeWelcome", "NodePeers", "NodeRoutes", "NodeForward", };
+  public static final String[] names = { "None", "Hello", "Welcome", "Auth", "Ok", "Error", "Ping", "Pong", "Drain", "", "", "", "", "", "", "", "Register", "Unregister", "Request", "Response", "Data", "Cancel", "Credit", "", "", "", "", "", "", "", "", "", "Subscribe", "Unsubscribe", "Publish", "Message", "History", "Gap", "", "", "", "", "", "", "", "", "", "", "Join", "Leave", "RoomEvent", "RoomCommand", "", "", "", "", "", "", "", "", "", "", "", "", "NodeHello", "NodeWelcome", "NodePeers", "NodeRoutes", "NodeForward", };
 
   public static String name(int e) { return names[e]; }
 }

@@ -36,25 +36,29 @@ public final class Member extends com.google.flatbuffers.Table {
   public String info() { int o = __offset(10); return o != 0 ? __string(o + bb_pos) : null; }
   public ByteBuffer infoAsByteBuffer() { return __vector_as_bytebuffer(10, 1); }
   public ByteBuffer infoInByteBuffer(ByteBuffer _bb) { return __vector_in_bytebuffer(_bb, 10, 1); }
+  public int role() { int o = __offset(12); return o != 0 ? bb.get(o + bb_pos) & 0xFF : 0; }
 
   public static int createMember(FlatBufferBuilder builder,
       long member,
       int clientOffset,
       int userOffset,
-      int infoOffset) {
-    builder.startTable(4);
+      int infoOffset,
+      int role) {
+    builder.startTable(5);
     Member.addInfo(builder, infoOffset);
     Member.addUser(builder, userOffset);
     Member.addClient(builder, clientOffset);
     Member.addMember(builder, member);
+    Member.addRole(builder, role);
     return Member.endMember(builder);
   }
 
-  public static void startMember(FlatBufferBuilder builder) { builder.startTable(4); }
+  public static void startMember(FlatBufferBuilder builder) { builder.startTable(5); }
   public static void addMember(FlatBufferBuilder builder, long member) { builder.addInt(0, (int) member, (int) 0L); }
   public static void addClient(FlatBufferBuilder builder, int clientOffset) { builder.addOffset(1, clientOffset, 0); }
   public static void addUser(FlatBufferBuilder builder, int userOffset) { builder.addOffset(2, userOffset, 0); }
   public static void addInfo(FlatBufferBuilder builder, int infoOffset) { builder.addOffset(3, infoOffset, 0); }
+  public static void addRole(FlatBufferBuilder builder, int role) { builder.addByte(4, (byte) role, (byte) 0); }
   public static int endMember(FlatBufferBuilder builder) {
     int o = builder.endTable();
     return o;

@@ -36,6 +36,10 @@ public final class Ok extends com.google.flatbuffers.Table {
   public int headersLength() { int o = __offset(16); return o != 0 ? __vector_len(o) : 0; }
   public StringVector headersVector() { return headersVector(new StringVector()); }
   public StringVector headersVector(StringVector obj) { int o = __offset(16); return o != 0 ? obj.__assign(__vector(o), 4, bb) : null; }
+  public String seat() { int o = __offset(18); return o != 0 ? __string(o + bb_pos) : null; }
+  public ByteBuffer seatAsByteBuffer() { return __vector_as_bytebuffer(18, 1); }
+  public ByteBuffer seatInByteBuffer(ByteBuffer _bb) { return __vector_in_bytebuffer(_bb, 18, 1); }
+  public long received() { int o = __offset(20); return o != 0 ? bb.getLong(o + bb_pos) : 0L; }
 
   public static int createOk(FlatBufferBuilder builder,
       long epoch,
@@ -44,10 +48,14 @@ public final class Ok extends com.google.flatbuffers.Table {
       long count,
       long tokenTtlMs,
       long member,
-      int headersOffset) {
-    builder.startTable(7);
+      int headersOffset,
+      int seatOffset,
+      long received) {
+    builder.startTable(9);
+    Ok.addReceived(builder, received);
     Ok.addOffset(builder, offset);
     Ok.addEpoch(builder, epoch);
+    Ok.addSeat(builder, seatOffset);
     Ok.addHeaders(builder, headersOffset);
     Ok.addMember(builder, member);
     Ok.addTokenTtlMs(builder, tokenTtlMs);
@@ -56,7 +64,7 @@ public final class Ok extends com.google.flatbuffers.Table {
     return Ok.endOk(builder);
   }
 
-  public static void startOk(FlatBufferBuilder builder) { builder.startTable(7); }
+  public static void startOk(FlatBufferBuilder builder) { builder.startTable(9); }
   public static void addEpoch(FlatBufferBuilder builder, long epoch) { builder.addLong(0, epoch, 0L); }
   public static void addOffset(FlatBufferBuilder builder, long offset) { builder.addLong(1, offset, 0L); }
   public static void addRecovered(FlatBufferBuilder builder, boolean recovered) { builder.addBoolean(2, recovered, false); }
@@ -66,6 +74,8 @@ public final class Ok extends com.google.flatbuffers.Table {
   public static void addHeaders(FlatBufferBuilder builder, int headersOffset) { builder.addOffset(6, headersOffset, 0); }
   public static int createHeadersVector(FlatBufferBuilder builder, int[] data) { builder.startVector(4, data.length, 4); for (int i = data.length - 1; i >= 0; i--) builder.addOffset(data[i]); return builder.endVector(); }
   public static void startHeadersVector(FlatBufferBuilder builder, int numElems) { builder.startVector(4, numElems, 4); }
+  public static void addSeat(FlatBufferBuilder builder, int seatOffset) { builder.addOffset(7, seatOffset, 0); }
+  public static void addReceived(FlatBufferBuilder builder, long received) { builder.addLong(8, received, 0L); }
   public static int endOk(FlatBufferBuilder builder) {
     int o = builder.endTable();
     return o;

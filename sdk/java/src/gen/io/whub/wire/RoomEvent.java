@@ -39,23 +39,32 @@ public final class RoomEvent extends com.google.flatbuffers.Table {
   public String reason() { int o = __offset(12); return o != 0 ? __string(o + bb_pos) : null; }
   public ByteBuffer reasonAsByteBuffer() { return __vector_as_bytebuffer(12, 1); }
   public ByteBuffer reasonInByteBuffer(ByteBuffer _bb) { return __vector_in_bytebuffer(_bb, 12, 1); }
+  public int capacity() { int o = __offset(14); return o != 0 ? bb.getShort(o + bb_pos) & 0xFFFF : 0; }
+  public boolean locked() { int o = __offset(16); return o != 0 ? 0!=bb.get(o + bb_pos) : false; }
+  public long count() { int o = __offset(18); return o != 0 ? (long)bb.getInt(o + bb_pos) & 0xFFFFFFFFL : 0L; }
 
   public static int createRoomEvent(FlatBufferBuilder builder,
       int what,
       int roomOffset,
       int membersOffset,
       boolean initiator,
-      int reasonOffset) {
-    builder.startTable(5);
+      int reasonOffset,
+      int capacity,
+      boolean locked,
+      long count) {
+    builder.startTable(8);
+    RoomEvent.addCount(builder, count);
     RoomEvent.addReason(builder, reasonOffset);
     RoomEvent.addMembers(builder, membersOffset);
     RoomEvent.addRoom(builder, roomOffset);
+    RoomEvent.addCapacity(builder, capacity);
+    RoomEvent.addLocked(builder, locked);
     RoomEvent.addInitiator(builder, initiator);
     RoomEvent.addWhat(builder, what);
     return RoomEvent.endRoomEvent(builder);
   }
 
-  public static void startRoomEvent(FlatBufferBuilder builder) { builder.startTable(5); }
+  public static void startRoomEvent(FlatBufferBuilder builder) { builder.startTable(8); }
   public static void addWhat(FlatBufferBuilder builder, int what) { builder.addByte(0, (byte) what, (byte) 0); }
   public static void addRoom(FlatBufferBuilder builder, int roomOffset) { builder.addOffset(1, roomOffset, 0); }
   public static void addMembers(FlatBufferBuilder builder, int membersOffset) { builder.addOffset(2, membersOffset, 0); }
@@ -63,6 +72,9 @@ public final class RoomEvent extends com.google.flatbuffers.Table {
   public static void startMembersVector(FlatBufferBuilder builder, int numElems) { builder.startVector(4, numElems, 4); }
   public static void addInitiator(FlatBufferBuilder builder, boolean initiator) { builder.addBoolean(3, initiator, false); }
   public static void addReason(FlatBufferBuilder builder, int reasonOffset) { builder.addOffset(4, reasonOffset, 0); }
+  public static void addCapacity(FlatBufferBuilder builder, int capacity) { builder.addShort(5, (short) capacity, (short) 0); }
+  public static void addLocked(FlatBufferBuilder builder, boolean locked) { builder.addBoolean(6, locked, false); }
+  public static void addCount(FlatBufferBuilder builder, long count) { builder.addInt(7, (int) count, (int) 0L); }
   public static int endRoomEvent(FlatBufferBuilder builder) {
     int o = builder.endTable();
     builder.required(o, 6);  // room

@@ -12,8 +12,11 @@ public final class RoomWhat {
   public static final int Waiting = 4;
   public static final int Ready = 5;
   public static final int Closed = 6;
+  public static final int Away = 7;
+  public static final int Back = 8;
+  public static final int Missed = 9;
 
-  public static final String[] names = { "State", "Joined", "Left", "Updated", "Waiting", "Ready", "Closed", };
+  public static final String[] names = { "State", "Joined", "Left", "Updated", "Waiting", "Ready", "Closed", "Away", "Back", "Missed", };
 
   public static String name(int e) { return names[e]; }
 }
