@@ -5,13 +5,15 @@
 //! `docs/configuration.md` and the errors about unknown keys come from it.
 //!
 //! Left to others: what the values do. This module opens no socket; it reads the file it is given, the files that
-//! hold token secrets, and, in [`check_files`], the certificate.
+//! it names for secrets and endpoints, and, in [`check_files`], the certificate.
 
 mod access;
 mod check;
 mod endpoints;
 mod error;
+mod fetch;
 mod field;
+mod ini;
 mod keys;
 mod layers;
 mod load;

@@ -9,7 +9,7 @@
 
 mod joining;
 mod recorded;
-mod redact;
+pub(crate) mod redact;
 mod shelf;
 mod watches;
 

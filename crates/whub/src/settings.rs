@@ -47,6 +47,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
 
+    /// config.ini of SocketMaster, whose endpoints the gateway reaches at /gateway [key: gateway.file]
+    #[arg(long, value_name = "FILE")]
+    gateway: Option<String>,
+
     /// Form of the log: console or json [key: log.format]
     #[arg(long, value_name = "FORM")]
     log: Option<String>,
@@ -78,6 +82,7 @@ impl Settings {
             ("--tls-key", "tls.key", &self.tls_key),
             ("--data", "data.dir", &self.data),
             ("--node", "node.name", &self.node),
+            ("--gateway", "gateway.file", &self.gateway),
             ("--log", "log.format", &self.log),
         ];
         for (flag, key, value) in named {

@@ -38,6 +38,27 @@ fn the_certificate_is_looked_at() {
 }
 
 #[test]
+fn what_endpoints_name_is_looked_at() {
+    let scratch = Scratch::new();
+    let file = scratch.file(
+        "whub.toml",
+        "[[endpoints]]\nname = \"a\"\nurl = \"wss://h\"\ntls_roots = \"/no/roots.pem\"\n\
+         command = \"x\"\ncommand_folder = \"/no/folder\"\n",
+    );
+    let expected = "whub: endpoint \"a\": tls_roots: cannot read /no/roots.pem: No such file or directory (os error 2)\n\
+                    endpoint \"a\": command_folder: /no/folder is no folder\n";
+    assert_eq!(whub(&["config", "check", "--config", &file]), (2, String::new(), expected.to_owned()));
+
+    let ini = scratch.file("config.ini", "[One]\nPort = 1\n[Two]\nPort = 2\nUsage\n");
+    let (code, out, _) = whub(&["config", "check", "--gateway", &ini]);
+    let expected = format!(
+        "warning: {ini}:5: this line is passed over; it is neither `[section]` nor `Key = Value`\n\
+         the configuration is right: listens on 127.0.0.1:9482, no tokens, 2 endpoints\n"
+    );
+    assert_eq!((code, out), (0, expected));
+}
+
+#[test]
 fn errors_are_json_when_json_is_asked_for() {
     let (code, out, err) = whub(&["config", "show", "--json", "--config", "/no/whub.toml"]);
     assert_eq!((code, out.as_str()), (2, ""));

@@ -1,8 +1,8 @@
 //! Rules between keys, and whether the files that a configuration names are there.
 
-use whub_transport::{ListenAddress, TlsAcceptor};
+use whub_transport::{ListenAddress, TlsAcceptor, Trust};
 
-use super::{Config, Problem, load::Sources};
+use super::{Config, Endpoint, Problem, endpoints::own, load::Sources};
 use crate::chain::KNOWN;
 
 /// What single keys cannot know.
@@ -16,6 +16,7 @@ pub(crate) fn between_keys(config: &Config, sources: &Sources) -> Vec<Problem> {
         chain(config, sources),
         cors(config, sources),
         services(config, sources),
+        own::flaw(config).map(Problem::new),
     ]
     .into_iter()
     .flatten()
@@ -139,11 +140,27 @@ fn cors(config: &Config, sources: &Sources) -> Option<Problem> {
     })
 }
 
-/// Whether the certificate and key of `tls` can be read and belong together, and whether every step of the chain is one of
-/// the hub's own. `whub config check` asks this; a node finds out by itself when it starts.
+/// Whether the certificate and key of `tls` can be read and belong together, whether every step of the chain is one of
+/// the hub's own, and whether the files and folders of endpoints are there. `whub config check` asks this; a node finds out by itself when it starts.
 #[must_use]
 pub fn check_files(config: &Config) -> Vec<Problem> {
-    certificate(config).into_iter().chain(steps(config)).collect()
+    certificate(config)
+        .into_iter()
+        .chain(steps(config))
+        .chain(config.endpoints.iter().flat_map(places))
+        .collect()
+}
+
+/// The authorities that an endpoint names, and the folder of its process.
+fn places(endpoint: &Endpoint) -> Vec<Problem> {
+    let problem = |text: String| Problem::new(format!("endpoint {:?}: {text}", endpoint.name));
+    let roots = endpoint.tls_roots.as_ref().map(|path| Trust::File(path.clone()).check());
+    let roots = roots.and_then(Result::err).map(|error| problem(format!("tls_roots: {error}")));
+    let folder = endpoint.process.as_ref().and_then(|process| process.folder.as_ref());
+    let folder = folder
+        .filter(|folder| !folder.is_dir())
+        .map(|folder| problem(format!("command_folder: {} is no folder", folder.display())));
+    roots.into_iter().chain(folder).collect()
 }
 
 fn certificate(config: &Config) -> Option<Problem> {

@@ -1,4 +1,14 @@
 //! `[[endpoints]]`, and the `config.ini` of `--gateway`: the WebSocket servers that the gateway reaches.
+//!
+//! What an endpoint is stands here; how it is written is in `keys` and `spelling`, what it may be called in `name`, what
+//! goes together in `table`, and the file of SocketMaster in `ini_file`.
+
+pub(crate) mod ini_file;
+pub(crate) mod keys;
+mod name;
+pub(crate) mod own;
+pub(crate) mod spelling;
+pub(crate) mod table;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +17,7 @@ use std::time::Duration;
 
 use whub_transport::{ServerUrl, UrlError};
 
-use super::Secret;
+use super::{Config, Secret};
 
 /// Section `gateway`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,9 +173,16 @@ impl FromStr for EndpointUrl {
             Some((path, query)) => (path, Some(query.to_owned())),
             None => (target, None),
         };
+        if query
+            .as_ref()
+            .is_some_and(|query| query.contains('#') || !query.bytes().all(|b| b.is_ascii_graphic()))
+        {
+            return Err(UrlError::Query);
+        }
         let path = if path.is_empty() { "/" } else { path };
         let server: ServerUrl = format!("{scheme}://{authority}{path}").parse()?;
-        Ok(Self { server, path: path.to_owned(), query })
+        // A hub without a path is at `/ws`, an endpoint at `/`.
+        Ok(Self { server: server.with_path(path), path: path.to_owned(), query })
     }
 }
 
@@ -198,7 +215,10 @@ mod tests {
         );
         let url: EndpointUrl = "wss://example.com".parse().expect("a URL");
         assert_eq!((url.path.as_str(), url.query.as_deref(), url.server.port()), ("/", None, Some(443)));
+        assert_eq!(url.to_string(), "wss://example.com/");
         assert!("tcp://x:1".parse::<EndpointUrl>().is_err());
         assert!("ws://user@x:1/".parse::<EndpointUrl>().is_err());
+        assert!("ws://x:1/?a#b".parse::<EndpointUrl>().is_err());
+        assert!("ws://x:1/?a b".parse::<EndpointUrl>().is_err());
     }
 }

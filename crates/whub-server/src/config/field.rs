@@ -8,7 +8,9 @@ use whub_proto::names::{Filter, NameError, Pattern};
 use whub_transport::{ListenAddress, Network};
 
 use super::{
-    Audience, Grant, LogFormat, Secret, ServiceAccess, SlowPolicy,
+    Audience, Balance, EndpointAccess, EndpointUrl, Grant, Health, LogFormat, Secret, ServiceAccess,
+    SlowPolicy, WhenDown,
+    endpoints::spelling,
     secret::REDACTED,
     units::{parse_bytes, parse_duration, parse_rate, show_bytes, show_duration, show_rate},
     value::Value,
@@ -53,6 +55,16 @@ pub(crate) enum Field<T> {
     Format(At<T, LogFormat>),
     Levels(At<T, String>),
     Access(At<T, Option<Grant>>),
+    Upstream(At<T, Option<EndpointUrl>>),
+    Upstreams(At<T, Vec<EndpointUrl>>),
+    HeaderFields(At<T, Vec<(String, String)>>),
+    /// A secret that may have spaces.
+    Credential(At<T, Option<Secret>>),
+    Subprotocols(At<T, Vec<String>>),
+    Balance(At<T, Balance>),
+    Health(At<T, Health>),
+    EndpointAccess(At<T, EndpointAccess>),
+    WhenDown(At<T, WhenDown>),
 }
 
 /// Why a value does not fit.
@@ -64,7 +76,7 @@ pub(crate) enum Misfit {
     Says(String),
 }
 
-type Read<V> = Result<V, Misfit>;
+pub(crate) type Read<V> = Result<V, Misfit>;
 
 impl<T> Field<T> {
     /// Reads `value` into its place.
@@ -101,8 +113,29 @@ impl<T> Field<T> {
             Self::Access(at) => {
                 *at(target) = Some(choice(value, &[("all", Grant::all()), ("none", Grant::none())])?)
             }
+            Self::Upstream(at) => *at(target) = Some(spelling::url(value)?),
+            Self::Upstreams(at) => *at(target) = each(value, |text| spelling::url_of(&text))?,
+            Self::HeaderFields(at) => *at(target) = spelling::header_fields(value)?,
+            Self::Credential(at) => *at(target) = Some(spelling::credential(value)?),
+            Self::Subprotocols(at) => *at(target) = each(value, spelling::subprotocol)?,
+            Self::Balance(at) => *at(target) = choice(value, &spelling::BALANCES)?,
+            Self::Health(at) => *at(target) = spelling::health(value)?,
+            Self::EndpointAccess(at) => *at(target) = choice(value, &spelling::ACCESS)?,
+            Self::WhenDown(at) => *at(target) = spelling::when_down(value)?,
         }
         Ok(())
+    }
+
+    /// Whether what was written must not be repeated, not even when it is wrong.
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(
+            self,
+            Self::Secret(_)
+                | Self::Credential(_)
+                | Self::HeaderFields(_)
+                | Self::Upstream(_)
+                | Self::Upstreams(_)
+        )
     }
 
     /// Takes the value over from another configuration.
@@ -134,6 +167,15 @@ impl<T> Field<T> {
             Self::Format(at) => *at(to) = *at(from),
             Self::Levels(at) => *at(to) = at(from).clone(),
             Self::Access(at) => *at(to) = at(from).clone(),
+            Self::Upstream(at) => *at(to) = at(from).clone(),
+            Self::Upstreams(at) => *at(to) = at(from).clone(),
+            Self::HeaderFields(at) => *at(to) = at(from).clone(),
+            Self::Credential(at) => *at(to) = at(from).clone(),
+            Self::Subprotocols(at) => *at(to) = at(from).clone(),
+            Self::Balance(at) => *at(to) = *at(from),
+            Self::Health(at) => *at(to) = at(from).clone(),
+            Self::EndpointAccess(at) => *at(to) = *at(from),
+            Self::WhenDown(at) => *at(to) = *at(from),
         }
     }
 
@@ -176,6 +218,17 @@ impl<T> Field<T> {
             Self::Format(at) => chosen(*at(target), &FORMATS),
             Self::Levels(at) => Value::Text(at(target).clone()),
             Self::Access(at) => access(at(target).as_ref()),
+            Self::Upstream(at) => {
+                at(target).as_ref().map_or(Value::Unset, |url| Value::Text(url.to_string()))
+            }
+            Self::Upstreams(at) => Value::texts(at(target)),
+            Self::HeaderFields(at) => spelling::show_header_fields(at(target)),
+            Self::Credential(at) => spelling::show_credential(at(target).as_ref()),
+            Self::Subprotocols(at) => Value::texts(at(target)),
+            Self::Balance(at) => chosen(*at(target), &spelling::BALANCES),
+            Self::Health(at) => spelling::show_health(at(target)),
+            Self::EndpointAccess(at) => chosen(*at(target), &spelling::ACCESS),
+            Self::WhenDown(at) => spelling::show_when_down(*at(target)),
         }
     }
 
@@ -211,6 +264,15 @@ impl<T> Field<T> {
             Self::Format(_) => "`\"console\"` or `\"json\"`",
             Self::Levels(_) => "level, or levels by target",
             Self::Access(_) => "`\"all\"`, `\"none\"` or a table",
+            Self::Upstream(_) => "URL",
+            Self::Upstreams(_) => "list of URLs",
+            Self::HeaderFields(_) => "table, or list of header fields",
+            Self::Credential(_) => "string",
+            Self::Subprotocols(_) => "list of words",
+            Self::Balance(_) => "`\"least_connections\"`, `\"round_robin\"`, `\"random\"` or `\"first\"`",
+            Self::Health(_) => "`\"connect\"`, `\"websocket\"`, `\"http:/PATH\"` or `\"off\"`",
+            Self::EndpointAccess(_) => "`\"public\"`, `\"authenticated\"` or `\"named\"`",
+            Self::WhenDown(_) => "`\"refuse\"` or `\"hold DURATION\"`",
         }
     }
 
@@ -235,6 +297,9 @@ impl<T> Field<T> {
             Self::Access(_) | Self::Audience(_) | Self::Groups(_) => None,
             Self::Choose(_) | Self::ServiceAccess(_) | Self::Pattern(_) => None,
             Self::HeaderRules(_) | Self::Words(_) | Self::RateOrNone(_) => None,
+            Self::Upstream(_) | Self::Upstreams(_) | Self::HeaderFields(_) | Self::Credential(_) => None,
+            Self::Subprotocols(_) | Self::Balance(_) | Self::Health(_) => None,
+            Self::EndpointAccess(_) | Self::WhenDown(_) => None,
         }
     }
 }
@@ -319,7 +384,7 @@ fn time(value: &Value, range: &RangeInclusive<u64>) -> Read<Duration> {
     Ok(duration)
 }
 
-fn text(value: &Value) -> Read<String> {
+pub(crate) fn text(value: &Value) -> Read<String> {
     let text = value.string().filter(|text| !text.is_empty());
     text.map(str::to_owned).ok_or_else(|| Misfit::Wants("a string that is not empty".to_owned()))
 }
@@ -334,7 +399,7 @@ fn secret(value: &Value) -> Read<Secret> {
 }
 
 /// The strings of a list. Bare text is a list in TOML's brackets, or items between commas.
-fn strings(value: &Value) -> Read<Vec<String>> {
+pub(crate) fn strings(value: &Value) -> Read<Vec<String>> {
     let not_strings = || Misfit::Wants("a list of strings".to_owned());
     if let Value::List(items) = value {
         let quoted = |item: &Value| item.string().map(str::to_owned).ok_or_else(not_strings);

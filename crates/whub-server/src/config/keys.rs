@@ -26,11 +26,16 @@ pub(crate) struct Key<T> {
     pub(crate) doc: &'static str,
 }
 
-const fn key<T>(name: &'static str, field: Field<T>, default: &'static str, doc: &'static str) -> Key<T> {
+pub(crate) const fn key<T>(
+    name: &'static str,
+    field: Field<T>,
+    default: &'static str,
+    doc: &'static str,
+) -> Key<T> {
     Key { name, field, default: Some(default), reload: false, doc }
 }
 
-const fn unset<T>(name: &'static str, field: Field<T>, doc: &'static str) -> Key<T> {
+pub(crate) const fn unset<T>(name: &'static str, field: Field<T>, doc: &'static str) -> Key<T> {
     Key { name, field, default: None, reload: false, doc }
 }
 
@@ -53,15 +58,15 @@ const CLIENTS: &str = "With `access = \"named\"`: names of tokens.";
 
 const QUEUE_MAX: usize = 100_000;
 
-const KIB: usize = 1 << 10;
+pub(crate) const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-const GIB: usize = 1 << 30;
+pub(crate) const GIB: usize = 1 << 30;
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
+pub(crate) const HOUR: u64 = 60 * MINUTE;
+pub(crate) const DAY: u64 = 24 * HOUR;
 
-/// Every key but those of tokens and services, in the order of the reference.
+/// Every key but those of tokens, services and endpoints, in the order of the reference.
 pub(crate) static KEYS: &[Key<Config>] = &[
     key(
         "listen",
@@ -94,11 +99,11 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         Field::Text(|c| &mut c.relay.scope),
         "Path in front of the id on `relay.listen`: with `a`, pairs are at `/a/<id>` and nowhere else.",
     ),
-    unset(
+    reloadable(unset(
         "gateway.file",
         Field::Path(|c| &mut c.gateway.file),
         "A `config.ini` of SocketMaster: sections with `Name` and `Port`. Its endpoints join those of `[[endpoints]]`.",
-    ),
+    )),
     reloadable(key(
         "gateway.handshake",
         Field::Time(|c| &mut c.gateway.handshake, 10..=HOUR),
@@ -690,7 +695,7 @@ pub(crate) static TOKEN_KEYS: &[Key<TokenEntry>] = &[
 /// A key that differs between two configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Name of the key; `tokens` and `services` for any change of their tables.
+    /// Name of the key; `tokens`, `services` and `endpoints` for any change of their tables.
     pub key: &'static str,
     /// Whether the change applies without a restart.
     pub reloadable: bool,
@@ -712,6 +717,9 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
     if old.services != new.services {
         found.push(Difference { key: "services", reloadable: true });
     }
+    if old.endpoints != new.endpoints {
+        found.push(Difference { key: "endpoints", reloadable: true });
+    }
     found
 }
 
@@ -727,6 +735,7 @@ pub fn reloaded(running: &Config, fresh: &Config) -> Result<Config, Problems> {
     }
     to.tokens.clone_from(&fresh.tokens);
     to.services.clone_from(&fresh.services);
+    to.endpoints.clone_from(&fresh.endpoints);
     let problems = check::between_keys(&to, &Sources::new());
     if problems.is_empty() { Ok(to) } else { Err(Problems(problems)) }
 }

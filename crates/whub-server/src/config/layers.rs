@@ -51,7 +51,7 @@ impl ConfigFile {
     }
 }
 
-fn why_unread(error: &io::Error) -> String {
+pub(crate) fn why_unread(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound {
         return "there is no such file".to_owned();
     }

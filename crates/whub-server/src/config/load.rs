@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Config, Input, Problem, Problems, Source, check,
+    Config, Input, Problem, Problems, Source, check, endpoints,
     field::Field,
     keys::{KEYS, Key},
     layers::{key_of_variable, variable_of_key},
@@ -19,6 +19,8 @@ pub struct Loaded {
     /// What is allowed but deserves a line in the log.
     pub warnings: Vec<Problem>,
     pub(crate) sources: Sources,
+    /// Where each of the endpoints was written.
+    pub(crate) endpoint_sources: Vec<Source>,
 }
 
 /// The source of each key that was set; the others are defaults.
@@ -30,12 +32,13 @@ pub(crate) type Sources = BTreeMap<&'static str, Source>;
 /// All problems that were found, in the order file, environment, flags; then, if these gave none, those between keys.
 pub fn load(input: &Input) -> Result<Loaded, Problems> {
     let mut layers = Layers { config: Config::default(), sources: Sources::new(), report: Report::default() };
-    let mut tables = Vec::new();
+    let (mut tables, mut endpoint_tables) = (Vec::new(), Vec::new());
     if let Some(file) = &input.file {
         match toml_file::parse(file) {
             Ok(contents) => {
                 layers.file(&contents, input);
                 tables = contents.services;
+                endpoint_tables = contents.endpoints;
             }
             Err(problem) => layers.report.problems.push(problem),
         }
@@ -47,13 +50,16 @@ pub fn load(input: &Input) -> Result<Loaded, Problems> {
     let Layers { mut config, sources, mut report } = layers;
     // Last, because they begin with the defaults that all sources together give.
     config.services = services::read(&tables, &config.service_defaults, &mut report);
+    let found = endpoints::table::read(&endpoint_tables, &config, &sources, &input.environment, &mut report);
+    let endpoint_sources;
+    (config.endpoints, endpoint_sources) = found.into_iter().unzip();
     if report.problems.is_empty() {
         report.problems = check::between_keys(&config, &sources);
     }
     if !report.problems.is_empty() {
         return Err(Problems(report.problems));
     }
-    Ok(Loaded { config, warnings: report.warnings, sources })
+    Ok(Loaded { config, warnings: report.warnings, sources, endpoint_sources })
 }
 
 /// What was found on the way.
@@ -124,6 +130,11 @@ fn unknown_key(name: &str, source: &Source) -> Problem {
     if name == "services" || name.starts_with("services.") {
         let text = "what is said of single services are tables of the configuration file: write [[services]] there; \
                     service_defaults is for all others";
+        return Problem::at(source, text);
+    }
+    if name == "endpoints" || name.starts_with("endpoints.") {
+        let text = "endpoints are tables of the configuration file: write [[endpoints]] there, or name a config.ini \
+                    (--gateway)";
         return Problem::at(source, text);
     }
     if toml_file::is_section(name) {

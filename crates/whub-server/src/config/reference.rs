@@ -2,6 +2,7 @@
 
 use super::{
     Config,
+    endpoints::keys::{ENDPOINT_KEYS, EndpointDraft},
     keys::{KEYS, Key, SERVICE_KEYS, TOKEN_KEYS, is_service_default},
     layers::variable_of_key,
     tokens::TokenEntry,
@@ -46,6 +47,14 @@ pub fn reference() -> String {
         let bounds = key.field.bounds().map_or_else(String::new, |bounds| format!(", {bounds}"));
         let kind = key.field.kind();
         page.push_str(&format!("| `{}` | {kind}{bounds} | {default} | {} |\n", key.name, key.doc));
+    }
+    page.push_str(
+        "\n### `[[endpoints]]`\n\nOne table per endpoint of the gateway; see [Endpoints](#endpoints). A reload re-reads \
+         them.\n\n",
+    );
+    page.push_str("| key | type | default | what it does |\n|---|---|---|---|\n");
+    for key in ENDPOINT_KEYS {
+        page.push_str(&row(key, &mut EndpointDraft::default()));
     }
     page.push_str("\n## Environment variables\n\n| variable | key |\n|---|---|\n");
     for key in KEYS {

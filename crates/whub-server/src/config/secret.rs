@@ -27,6 +27,21 @@ impl Secret {
         Ok(Self(text))
     }
 
+    /// Takes the value of a header, such as `Bearer …`, which unlike a token may have spaces within.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong when `text` is empty, or is not visible ASCII with spaces in between.
+    pub fn of_header(text: impl Into<String>) -> Result<Self, &'static str> {
+        let text = text.into();
+        if text.is_empty() {
+            return Err("is empty");
+        }
+        if text.trim() != text || !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            return Err("has characters that cannot travel in an HTTP header; use visible ASCII");
+        }
+        Ok(Self(text))
+    }
+
     /// The secret itself. Never log it.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -93,5 +108,9 @@ mod tests {
         assert!(Secret::new("two words").is_err());
         assert!(Secret::new("line\n").is_err());
         assert!(Secret::new("schlüssel").is_err());
+        assert!(Secret::of_header("Bearer abc").is_ok());
+        for text in ["", " Bearer", "Bearer a\r\nX: y", "schlüssel"] {
+            assert!(Secret::of_header(text).is_err(), "{text:?}");
+        }
     }
 }

@@ -4,6 +4,10 @@ use serde_json::{Map, json};
 
 use super::{
     Config, Loaded, ServiceRules, Source,
+    endpoints::{
+        keys::{ENDPOINT_KEYS, EndpointDraft},
+        table::says_nothing,
+    },
     keys::{KEYS, Key, SERVICE_KEYS, TOKEN_KEYS, is_service_default},
     services::ServiceDraft,
     tokens::TokenEntry,
@@ -48,11 +52,19 @@ impl Loaded {
                 }
             }
         }
+        for (endpoint, source) in self.endpoints() {
+            shown.push_str(&format!("\n[[endpoints]]  # {source}\n"));
+            for key in ENDPOINT_KEYS {
+                if let Some(value) = said(key, &endpoint) {
+                    shown.push_str(&format!("{} = {value}\n", key.name));
+                }
+            }
+        }
         shown
     }
 
     /// The same as JSON: `values` by key, each with `value`, `source` (`default`, `file`, `environment`, `flag`) and,
-    /// unless it is a default, `at`; `tokens` and `services`.
+    /// unless it is a default, `at`; `tokens`, `services` and `endpoints`.
     #[must_use]
     pub fn show_json(&self) -> serde_json::Value {
         let mut values = Map::new();
@@ -65,7 +77,8 @@ impl Loaded {
         }
         let tokens: Vec<_> = self.tokens().map(token_json).collect();
         let services: Vec<_> = self.services().map(service_json).collect();
-        json!({ "values": values, "tokens": tokens, "services": services })
+        let endpoints: Vec<_> = self.endpoints().map(endpoint_json).collect();
+        json!({ "values": values, "tokens": tokens, "services": services, "endpoints": endpoints })
     }
 
     fn lines(&self) -> impl Iterator<Item = (&'static str, Value, Source)> {
@@ -89,6 +102,10 @@ impl Loaded {
         })
     }
 
+    fn endpoints(&self) -> impl Iterator<Item = (EndpointDraft, &Source)> {
+        self.config.endpoints.iter().map(EndpointDraft::from).zip(&self.endpoint_sources)
+    }
+
     fn tokens(&self) -> impl Iterator<Item = TokenEntry> {
         self.config.tokens.iter().map(|token| TokenEntry {
             name: Some(token.name.clone()),
@@ -105,6 +122,20 @@ fn is_left_out(key: &Key<ServiceDraft>, service: &ServiceDraft) -> bool {
     !is_service_default(key.name)
         && key.name != "pattern"
         && key.field.show(&mut service.clone()) == key.field.show(&mut silent)
+}
+
+/// The value of a key, if it says something of what the endpoint is: not, for instance, of a process that it has not.
+fn said(key: &Key<EndpointDraft>, endpoint: &EndpointDraft) -> Option<Value> {
+    let value = key.field.show(&mut endpoint.clone());
+    let is_default = value == key.field.show(&mut EndpointDraft::default());
+    (value != Value::Unset && !(is_default && says_nothing(key.name, endpoint))).then_some(value)
+}
+
+fn endpoint_json((endpoint, source): (EndpointDraft, &Source)) -> serde_json::Value {
+    let values = ENDPOINT_KEYS.iter().filter_map(|key| Some((key.name, said(key, &endpoint)?)));
+    let mut entry: Map<_, _> = values.map(|(name, value)| (name.to_owned(), value.to_json())).collect();
+    entry.insert("at".to_owned(), source.to_string().into());
+    entry.into()
 }
 
 fn service_json(mut service: ServiceDraft) -> serde_json::Value {

@@ -1,21 +1,14 @@
 //! `[[tokens]]`: reads each table, fetches its secret, and refuses what would be ambiguous.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use super::{
     Grant, Problem, Secret, Source, Token,
-    field::Field,
+    fetch::Wanted,
     keys::TOKEN_KEYS,
     load::{Report, unknown},
     toml_file::Table,
 };
-
-/// A file with a secret holds one line; more than this is not read.
-const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// A token as it is written, before its secret is fetched.
 #[derive(Default)]
@@ -66,7 +59,7 @@ fn entry(table: &Table, report: &mut Report) -> TokenEntry {
         };
         if let Err(misfit) = key.field.set(&mut token, &entry.value) {
             let name = format!("tokens.{}", key.name);
-            let is_secret = matches!(key.field, Field::Secret(_));
+            let is_secret = key.field.is_secret();
             report.problems.push(Problem::misfit(&entry.source, &name, &entry.value, is_secret, misfit));
         }
     }
@@ -94,50 +87,16 @@ fn secret(
     environment: &[(String, String)],
     report: &mut Report,
 ) -> Option<Secret> {
-    let fetched = match (&entry.secret, &entry.secret_file, &entry.secret_env) {
-        (Some(secret), None, None) => Ok(secret.clone()),
-        (None, Some(path), None) => from_file(path, name, source, report),
-        (None, None, Some(variable)) => from_environment(variable, environment),
-        (None, None, None) => {
-            Err("has no secret; give it one of secret, secret_file and secret_env".to_owned())
-        }
-        (Some(_), ..) | (None, Some(_), Some(_)) => {
-            Err("has more than one of secret, secret_file and secret_env".to_owned())
-        }
+    let of = format!("token {name:?}");
+    let wanted = Wanted {
+        of: &of,
+        what: "secret",
+        inline: entry.secret.as_ref(),
+        file: entry.secret_file.as_ref(),
+        variable: entry.secret_env.as_ref(),
+        parse: |text| Secret::new(text),
     };
-    fetched.map_err(|why| report.problem(source, format!("token {name:?} {why}"))).ok()
-}
-
-fn from_environment(variable: &str, environment: &[(String, String)]) -> Result<Secret, String> {
-    let value = environment.iter().find(|(name, _)| name == variable).map(|(_, value)| value.as_str());
-    let value = value.ok_or_else(|| format!("wants its secret from {variable}, which is not set"))?;
-    Secret::new(value).map_err(|flaw| format!("wants its secret from {variable}, which {flaw}"))
-}
-
-fn from_file(path: &Path, name: &str, source: &Source, report: &mut Report) -> Result<Secret, String> {
-    let shown = path.display();
-    let text = read_secret(path).map_err(|error| format!("wants its secret from {shown}: {error}"))?;
-    if readable_by_others(path) {
-        let advice = format!("chmod 600 {shown}");
-        report.warning(source, format!("the secret of token {name:?} can be read by other users: {advice}"));
-    }
-    let line = text.lines().next().unwrap_or_default();
-    Secret::new(line).map_err(|flaw| format!("wants its secret from {shown}, whose first line {flaw}"))
-}
-
-fn read_secret(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(SECRET_FILE_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-#[cfg(unix)]
-fn readable_by_others(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
-}
-
-#[cfg(not(unix))]
-fn readable_by_others(_path: &Path) -> bool {
-    false
+    let missing = || format!("{of} has no secret; give it one of secret, secret_file and secret_env");
+    let fetched = wanted.fetch(source, environment, report).and_then(|secret| secret.ok_or_else(missing));
+    fetched.map_err(|why| report.problem(source, why)).ok()
 }

@@ -17,7 +17,7 @@ pub(crate) struct Entry {
     pub(crate) source: Source,
 }
 
-/// One table of a list: `[[tokens]]`, `[[services]]`.
+/// One table of a list: `[[tokens]]`, `[[services]]`, `[[endpoints]]`.
 pub(crate) struct Table {
     pub(crate) source: Source,
     pub(crate) entries: Vec<Entry>,
@@ -28,6 +28,7 @@ pub(crate) struct Contents {
     pub(crate) entries: Vec<Entry>,
     pub(crate) tokens: Vec<Table>,
     pub(crate) services: Vec<Table>,
+    pub(crate) endpoints: Vec<Table>,
 }
 
 /// Parses `file`. The message of a syntax error never repeats the line, which may hold a secret.
@@ -37,14 +38,19 @@ pub(crate) fn parse(file: &ConfigFile) -> Result<Contents, Problem> {
         let source = lines.source(error.span().map_or(0, |span| span.start));
         Problem::at(&source, format!("this is not TOML: {}", error.message().trim_end()))
     })?;
-    let mut contents = Contents { entries: Vec::new(), tokens: Vec::new(), services: Vec::new() };
+    let mut contents =
+        Contents { entries: Vec::new(), tokens: Vec::new(), services: Vec::new(), endpoints: Vec::new() };
     for (name, value) in table.get_ref() {
         match (name.get_ref().as_ref(), value.get_ref()) {
-            (list @ ("tokens" | "services"), DeValue::Array(tables))
+            (list @ ("tokens" | "services" | "endpoints"), DeValue::Array(tables))
                 if tables.iter().all(|item| item.get_ref().is_table()) =>
             {
                 let tables = tables.iter().map(|item| table_of(item, &lines)).collect();
-                let place = if list == "tokens" { &mut contents.tokens } else { &mut contents.services };
+                let place = match list {
+                    "tokens" => &mut contents.tokens,
+                    "services" => &mut contents.services,
+                    _ => &mut contents.endpoints,
+                };
                 *place = tables;
             }
             _ => flatten("", name, value, &lines, &mut contents.entries),

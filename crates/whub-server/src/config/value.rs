@@ -17,6 +17,8 @@ pub(crate) enum Value {
     List(Vec<Self>),
     /// Bare text of an environment variable or a flag.
     Loose(String),
+    /// A table, where one is a value: names and values in the order of the file.
+    Table(Vec<(String, Self)>),
     /// Anything no key wants: the TOML name of its type.
     Other(&'static str),
     /// Nothing was configured; only shown, never read.
@@ -35,7 +37,14 @@ impl Value {
             DeValue::Array(items) => {
                 Self::List(items.iter().map(|item| Self::from_toml(item.get_ref())).collect())
             }
-            DeValue::Table(_) => Self::Other("a table"),
+            DeValue::Table(fields) => Self::Table(
+                fields
+                    .iter()
+                    .map(|(name, value)| {
+                        (name.get_ref().clone().into_owned(), Self::from_toml(value.get_ref()))
+                    })
+                    .collect(),
+            ),
         }
     }
 
@@ -65,6 +74,7 @@ impl Value {
             Self::Number(_) => "a number",
             Self::Text(_) | Self::Loose(_) => "a string",
             Self::List(_) => "a list",
+            Self::Table(_) => "a table",
             Self::Other(kind) => kind,
             Self::Unset => "nothing",
         }
@@ -77,7 +87,7 @@ impl Value {
             Self::Number(number) => i64::try_from(*number).map_or(serde_json::Value::Null, Into::into),
             Self::Text(text) | Self::Loose(text) => text.as_str().into(),
             Self::List(items) => items.iter().map(Self::to_json).collect(),
-            Self::Other(_) | Self::Unset => serde_json::Value::Null,
+            Self::Table(_) | Self::Other(_) | Self::Unset => serde_json::Value::Null,
         }
     }
 }
@@ -97,6 +107,7 @@ impl fmt::Display for Value {
                 }
                 f.write_str("]")
             }
+            Self::Table(_) => f.write_str("a table"),
             Self::Other(kind) => f.write_str(kind),
             Self::Unset => f.write_str("unset"),
         }

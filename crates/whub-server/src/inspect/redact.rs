@@ -62,7 +62,8 @@ impl Redactor {
         Value::Object(object)
     }
 
-    fn header(&self, name: &str, value: &str) -> String {
+    /// What may be shown of one.
+    pub(crate) fn header(&self, name: &str, value: &str) -> String {
         let name = name.to_ascii_lowercase();
         if is_secret(&name) || self.more.contains(&name) {
             return HIDDEN.to_owned();

@@ -1,5 +1,6 @@
 //! The configuration, as dialogues: what is said to it, and exactly what it makes of it.
 
+mod endpoints;
 mod errors;
 mod reference;
 mod said;

@@ -30,6 +30,14 @@ pub enum Trust {
 }
 
 impl Trust {
+    /// Whether the file with the authorities, if there is one, can be used. It reads the file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), CertificateError> {
+        self.client_config(Alpn::Absent).map(drop)
+    }
+
     /// The client configuration that follows. It may read files; run it where blocking is allowed.
     pub(crate) fn client_config(&self, alpn: Alpn) -> Result<ClientConfig, CertificateError> {
         let builder =

@@ -75,7 +75,12 @@ fn summary(loaded: &Loaded) -> String {
         1 => "1 token".to_owned(),
         several => format!("{several} tokens"),
     };
-    format!("listens on {}, {tokens}", listeners.join(", "))
+    let endpoints = match config.endpoints.len() {
+        0 => String::new(),
+        1 => ", 1 endpoint".to_owned(),
+        several => format!(", {several} endpoints"),
+    };
+    format!("listens on {}, {tokens}{endpoints}", listeners.join(", "))
 }
 
 fn show(arguments: &Arguments) -> Result<(), Failure> {

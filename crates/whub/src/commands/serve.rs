@@ -42,6 +42,7 @@ Examples:
   whub serve --config whub.toml --listen 0.0.0.0:9482
   whub serve --tls-self-signed --set debug.echo=true
   whub serve --relay 127.0.0.1:8080              clients of rust-websocket-relay pair up there
+  whub serve --gateway config.ini                the endpoints of SocketMaster's file
 
 Standard output says `listening on ws://127.0.0.1:9482`, one line per listener, once all of them accept
 (with --log json: an object with \"listening\"); the relay's lines come last and end with ` (relay)`. The log goes to standard error.
@@ -52,9 +53,6 @@ with exit code 1. SIGHUP reads the configuration again.";
 /// Flags of the plan that are not built yet. They are known, so that nobody takes silence for consent.
 #[derive(Args, Debug)]
 struct Unbuilt {
-    #[arg(long, hide = true, value_name = "FILE")]
-    gateway: Option<String>,
-
     #[arg(long, hide = true, value_name = "ADDRESS")]
     join: Vec<String>,
 }
@@ -192,13 +190,10 @@ fn announce(server: &Server, format: LogFormat) -> Result<(), Failure> {
 
 impl Unbuilt {
     fn refuse(&self) -> Result<(), Failure> {
-        let given = [("--gateway", self.gateway.is_some()), ("--join", !self.join.is_empty())];
-        match given.into_iter().find(|(_, given)| *given) {
-            Some((flag, _)) => {
-                Err(Failure::new(Exit::Usage, format!("{flag} is not built yet; leave it out")))
-            }
-            None => Ok(()),
+        if self.join.is_empty() {
+            return Ok(());
         }
+        Err(Failure::new(Exit::Usage, "--join is not built yet; leave it out"))
     }
 }
 

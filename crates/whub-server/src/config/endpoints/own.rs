@@ -1,0 +1,89 @@
+//! Whether an endpoint would be the hub itself, which would call itself without end.
+
+use std::net::IpAddr;
+
+use whub_transport::{
+    ListenAddress,
+    address::{Host, HostPort},
+};
+
+use super::{Config, EndpointUrl, Target};
+
+impl EndpointUrl {
+    /// Whether this is where a node listens, as far as can be told without asking a name server: the same port, and
+    /// the same host, or both on this machine.
+    #[must_use]
+    pub fn reaches(&self, listener: &ListenAddress) -> bool {
+        let (Some(host), Some(port)) = (self.server.host(), self.server.port()) else { return false };
+        match listener {
+            ListenAddress::Tcp(at) => at.port == port && meets(at, host),
+            ListenAddress::Unix(_) => false,
+        }
+    }
+}
+
+fn meets(listener: &HostPort, host: &Host) -> bool {
+    if let (Host::Name(own), Host::Name(asked)) = (&listener.host, host)
+        && own == asked
+    {
+        return true;
+    }
+    let own = listener.host.known_addresses().unwrap_or_default();
+    let asked = host.known_addresses().unwrap_or_default();
+    asked.iter().map(IpAddr::to_canonical).any(|asked| {
+        own.iter().map(IpAddr::to_canonical).any(|own| {
+            own == asked || (own.is_unspecified() && (asked.is_loopback() || asked.is_unspecified()))
+        }) || (asked.is_unspecified() && own.iter().any(IpAddr::is_loopback))
+    })
+}
+
+/// The listener of this configuration that `url` leads to.
+pub(crate) fn listener<'a>(config: &'a Config, url: &EndpointUrl) -> Option<&'a ListenAddress> {
+    config.listen.iter().chain(&config.relay.listen).find(|listener| url.reaches(listener))
+}
+
+/// The first endpoint that leads to the hub itself, in a sentence.
+pub(crate) fn flaw(config: &Config) -> Option<String> {
+    config.endpoints.iter().find_map(|endpoint| {
+        let Target::Upstreams(urls) = &endpoint.target else { return None };
+        let (url, listener) = urls.iter().find_map(|url| Some((url, listener(config, url)?)))?;
+        Some(sentence(&endpoint.name, url, listener))
+    })
+}
+
+/// What is wrong with an endpoint that is the hub itself.
+pub(super) fn sentence(name: &str, url: &EndpointUrl, listener: &ListenAddress) -> String {
+    format!(
+        "endpoint {name:?}: {url} is this hub itself, which listens on {listener}; an endpoint is another server"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_knows_itself_by_all_its_names() {
+        for (listener, url, itself) in [
+            ("127.0.0.1:9482", "ws://127.0.0.1:9482/gateway", true),
+            ("127.0.0.1:9482", "ws://localhost:9482/x", true),
+            ("127.0.0.1:9482", "http://[::ffff:127.0.0.1]:9482/", true),
+            ("127.0.0.1:9482", "ws://0.0.0.0:9482/", true),
+            ("127.0.0.1:9482", "ws://127.0.0.1:9483/", false),
+            ("127.0.0.1:9482", "ws://192.0.2.1:9482/", false),
+            ("127.0.0.1:9482", "ws://127.0.0.2:9482/", false),
+            ("0.0.0.0:9482", "ws://127.0.0.2:9482/", true),
+            ("0.0.0.0:9482", "ws://localhost:9482/", true),
+            ("[::]:9482", "ws://127.0.0.1:9482/", true),
+            ("[::1]:9482", "ws://localhost:9482/", true),
+            ("localhost:9482", "ws://[::1]:9482/", true),
+            ("hub.example:80", "ws://HUB.example/", true),
+            ("hub.example:80", "ws://other.example/", false),
+            ("unix:/run/whub.sock", "ws://127.0.0.1/", false),
+        ] {
+            let url: EndpointUrl = url.parse().expect("a URL");
+            let listener = listener.parse().expect("an address");
+            assert_eq!(url.reaches(&listener), itself, "{url} {listener}");
+        }
+    }
+}
