@@ -11,6 +11,8 @@
 
 mod health;
 mod open;
+#[allow(dead_code)] // Until the table of routes has processes.
+mod process;
 mod route;
 mod routes;
 mod upstream;
