@@ -49,6 +49,6 @@ pub use services::{
     ServiceChange, ServiceEvent, ServiceObserver, ServicePolicies, ServiceSettings, Services, Stats,
 };
 pub use session::{
-    ClientSession, Handled, Issue, Liveness, Output, Peer, PlainHalf, PlainOutput, Silence, StreamHalf,
-    StreamStanding,
+    ClientSession, GatewayOutput, GatewaySaying, GatewaySession, Handled, Issue, Liveness, Output, Peer,
+    PlainHalf, PlainOutput, Silence, StreamHalf, StreamStanding, Unrouted,
 };

@@ -2,6 +2,7 @@
 
 mod calling;
 mod client;
+mod gateway;
 mod greeting;
 mod liveness;
 mod output;
@@ -16,6 +17,7 @@ mod seat;
 mod stream;
 
 pub use client::{ClientSession, Peer};
+pub use gateway::{GatewayOutput, GatewaySaying, GatewaySession, Unrouted};
 pub use liveness::{Liveness, Silence};
 pub use output::{Handled, Output};
 pub use plain::{PlainHalf, PlainOutput};
