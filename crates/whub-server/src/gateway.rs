@@ -19,7 +19,8 @@ mod upstream;
 
 pub(crate) use open::{Asked, Opened, Outcome, add_own_headers, connect, nonce, open, target};
 pub(crate) use route::{Route, Seat};
-pub(crate) use routes::Routes;
+pub use routes::Change;
+pub(crate) use routes::{Routes, change};
 pub(crate) use upstream::{KEEP_ALIVE, Occupied};
 
 use whub_core::Fault;

@@ -19,6 +19,7 @@ mod call;
 mod caller;
 mod channel;
 mod compress;
+mod config;
 mod cors;
 mod counters;
 mod credentials;

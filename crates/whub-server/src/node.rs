@@ -22,6 +22,7 @@ use crate::gateway::Routes;
 use crate::http::HttpCounters;
 use crate::inspect::Inspector;
 use crate::mailbox::{MailboxPolicy, PeerMailbox};
+use crate::reload::{Plan, Reloader, RereadError};
 
 /// What every connection of a node shares.
 pub(crate) struct Node {
@@ -55,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) chain: ChainMaker,
     /// `host:port` of each listener, once bound.
     addresses: OnceLock<Vec<String>>,
+    /// Reads the configuration again, where somebody said where it comes from.
+    reloader: OnceLock<Reloader>,
 }
 
 impl Node {
@@ -102,6 +105,7 @@ impl Node {
             run: getrandom::u64().unwrap_or_default(),
             clients: AtomicU64::new(1),
             addresses: OnceLock::new(),
+            reloader: OnceLock::new(),
         }
     }
 
@@ -156,6 +160,26 @@ impl Node {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.seat_inspector();
         self.tell_all(|| Letter::Recheck);
+    }
+
+    /// The configuration can be read again from now on.
+    pub(crate) fn reloads(&self, reloader: Reloader) {
+        // A node has one source.
+        let _ = self.reloader.set(reloader);
+    }
+
+    pub(crate) fn reloader(&self) -> Option<&Reloader> {
+        self.reloader.get()
+    }
+
+    /// What reading the configuration again would change.
+    pub(crate) fn plan(&self) -> Result<Plan, RereadError> {
+        Ok(self.reloader().ok_or(RereadError::NoSource)?.plan(self)?)
+    }
+
+    /// Reads the configuration again, and puts it into force.
+    pub(crate) fn reread(&self) -> Result<Plan, RereadError> {
+        Ok(self.reloader().ok_or(RereadError::NoSource)?.reread(self)?)
     }
 
     /// The listeners are bound.

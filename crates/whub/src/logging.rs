@@ -16,6 +16,7 @@ use tracing_subscriber::{
 use whub_server::config::{Log, LogFormat};
 
 /// Changes the level while the process runs.
+#[derive(Debug)]
 pub(crate) struct Levels(reload::Handle<Targets, Registry>);
 
 impl Levels {

@@ -8,8 +8,8 @@ use whub_transport::Networks;
 use super::{
     Audience, Auth, Authentication, Builtin, Channels, Compression, Config, Cors, Data, Debugging, Gateway,
     Grant, Headers, Http, Inspect, Limits, Log, LogFormat, Middleware, Node, Problems, ProxyProtocol,
-    RateSection, Relay, ServiceAccess, ServiceSection, SlowPolicy, Tls, WebSocket, check, field::Field,
-    load::Sources, services::ServiceDraft, tokens::TokenEntry, value::Value,
+    RateSection, Relay, Reload, ServiceAccess, ServiceSection, SlowPolicy, Tls, WebSocket, check,
+    field::Field, load::Sources, services::ServiceDraft, tokens::TokenEntry, value::Value,
 };
 
 /// One key of `T`.
@@ -122,6 +122,13 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "100ms",
         "How long a client of `/gateway` is not read from because one of its routes is full. After that, messages for \
          that route are refused until it has room, so that it does not hold up the others.",
+    )),
+    reloadable(key(
+        "reload.watch",
+        Field::Flag(|c| &mut c.reload.watch),
+        "true",
+        "Read the configuration again when its file, or the one of `gateway.file`, has changed and looks the same for two \
+         seconds. `SIGHUP` and `POST /v1/config/reload` read it at once, watched or not.",
     )),
     unset(
         "data.dir",
@@ -768,6 +775,7 @@ fn blank() -> Config {
         relay: Relay { listen: Vec::new(), scope: None },
         gateway: Gateway { file: None, handshake: Duration::ZERO, routes: 0, stall: Duration::ZERO },
         endpoints: Vec::new(),
+        reload: Reload { watch: false },
         data: Data { dir: None },
         tls: Tls { cert: None, key: None, self_signed: false },
         auth: Auth { anonymous: None },

@@ -25,6 +25,8 @@ pub struct Config {
     pub relay: Relay,
     /// What holds for all of the gateway.
     pub gateway: Gateway,
+    /// When the configuration is read again.
+    pub reload: Reload,
     /// The endpoints that the gateway reaches; no two share a name.
     pub endpoints: Vec<Endpoint>,
     /// Its certificate.
@@ -104,6 +106,13 @@ impl Node {
     pub fn is(&self, role: &str) -> bool {
         self.roles.iter().any(|known| known == role)
     }
+}
+
+/// Section `reload`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// Whether a change of its files is a reason.
+    pub watch: bool,
 }
 
 /// Section `data`.

@@ -20,8 +20,8 @@ use crate::http::problem::Problem;
 use crate::http::upgrade::{self, Place};
 use crate::http::visit::Stay;
 use crate::http::{
-    House, call, compress, cors, credentials, gateway, inspect, metrics, page, pair, publish, relay,
-    request_id, status, subscribe, websocket,
+    House, call, compress, config as configuration, cors, credentials, gateway, inspect, metrics, page, pair,
+    publish, relay, request_id, status, subscribe, websocket,
 };
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
@@ -195,6 +195,9 @@ async fn api(
     }
     if let Some(own) = own.strip_prefix("inspect").filter(|own| own.is_empty() || own.starts_with('/')) {
         return inspect::answer(visit, &identity, id, own, &parts).await;
+    }
+    if let Some(own) = own.strip_prefix("config").filter(|own| own.starts_with('/')) {
+        return configuration::answer(visit, &identity, own, &parts).await;
     }
     if let Some(path) = own.strip_prefix("services").filter(|path| path.is_empty() || path.starts_with('/')) {
         reading(&parts)?;
