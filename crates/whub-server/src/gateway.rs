@@ -9,16 +9,23 @@
 //! Deliberately absent: a connection to an endpoint that several clients share. What an endpoint says is for the one
 //! client whose connection it is; nobody could tell otherwise whom it means.
 
+mod carry;
+mod converse;
 mod health;
+mod leg;
 mod open;
 mod route;
 mod routes;
 mod upstream;
+mod words;
 
-pub(crate) use open::{Asked, Opened, Outcome, add_own_headers, connect, nonce, open, target};
+pub(crate) use carry::{Voice, carry};
+pub(crate) use leg::{Leg, Taken};
+pub(crate) use open::{Asked, Opened, Outcome, add_own_headers, connect, nonce, open, segment, target};
 pub(crate) use route::{Route, Seat};
 pub(crate) use routes::Routes;
 pub(crate) use upstream::{KEEP_ALIVE, Occupied};
+pub(crate) use words::{Heard, Spelling, read};
 
 use whub_core::Fault;
 use whub_proto::Code;
