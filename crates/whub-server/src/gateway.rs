@@ -9,19 +9,26 @@
 //! Deliberately absent: a connection to an endpoint that several clients share. What an endpoint says is for the one
 //! client whose connection it is; nobody could tell otherwise whom it means.
 
+mod carry;
+mod converse;
 mod health;
+mod leg;
 mod open;
 #[allow(dead_code)] // Until the table of routes has processes.
 mod process;
 mod route;
 mod routes;
 mod upstream;
+mod words;
 
-pub(crate) use open::{Asked, Opened, Outcome, add_own_headers, connect, nonce, open, target};
+pub(crate) use carry::{Voice, carry};
+pub(crate) use leg::{Leg, Taken};
+pub(crate) use open::{Asked, Opened, Outcome, add_own_headers, connect, nonce, open, segment, target};
 pub(crate) use route::{Route, Seat};
 pub use routes::Change;
 pub(crate) use routes::{Routes, change};
 pub(crate) use upstream::{KEEP_ALIVE, Occupied};
+pub(crate) use words::{Heard, Spelling, read};
 
 use whub_core::Fault;
 use whub_proto::Code;

@@ -22,7 +22,7 @@ mod compress;
 mod config;
 mod cors;
 mod counters;
-mod credentials;
+pub(crate) mod credentials;
 mod event_mailbox;
 mod events;
 mod exchange;
@@ -64,7 +64,7 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use whub_transport::Opened;
+use whub_transport::{LocalAddress, Opened, PeerAddress, Stream, Talk};
 
 #[cfg(test)]
 pub(crate) use caller::CallerMailbox;
@@ -137,6 +137,21 @@ pub(crate) async fn serve(node: Arc<Node>, opened: Opened, house: House) {
     })
     .await;
 }
+
+/// A connection of the hub with itself, in memory.
+pub(crate) async fn indoors(node: &Arc<Node>) -> Stream {
+    let (near, far) = tokio::io::duplex(INDOORS_BYTES);
+    let peer = PeerAddress::Memory;
+    let young = node.indoors.young().await;
+    let Some(seat) = node.indoors.seat(&peer) else { return Stream::boxed(near) };
+    let stream = Stream::boxed(far);
+    let opened = Opened { stream, talk: Talk::Http, peer, local: LocalAddress::Memory, young, seat };
+    tokio::spawn(serve(Arc::clone(node), opened, House::Hub));
+    Stream::boxed(near)
+}
+
+/// Bytes under way indoors, in each direction.
+const INDOORS_BYTES: usize = 64 * 1024;
 
 /// Streams of one HTTP/2 connection that may be open at once.
 const STREAMS_MAX: u32 = 128;

@@ -13,7 +13,7 @@ use whub_core::{
     Token,
 };
 use whub_proto::names::ServicePath;
-use whub_transport::{DirectWriter, TransportCounters};
+use whub_transport::{Admission, AdmissionLimits, DirectWriter, TransportCounters};
 
 use crate::chain::ChainMaker;
 use crate::config::Config;
@@ -38,6 +38,8 @@ pub(crate) struct Node {
     pub(crate) discovery: Arc<Discovery>,
     /// The endpoints of its gateway.
     pub(crate) routes: Arc<Routes>,
+    /// Admission of connections that the hub has with itself.
+    pub(crate) indoors: Admission,
     /// When the node began.
     pub(crate) started: Instant,
     /// The configuration as it is now; replaced whole on reload.
@@ -83,6 +85,9 @@ impl Node {
         // Without randomness choices can be foreseen, and nothing else.
         hub.services.seed(getrandom::u64().unwrap_or_default());
         hub.services.configure(config.policies());
+        // They are bounded by those on whose behalf they are made.
+        let unbounded = AdmissionLimits { young_connections: 0, connections_per_address: 0 };
+        let indoors = Admission::new(unbounded, Arc::clone(&transport));
         let routes = Arc::new(Routes::default());
         routes.apply(&config.endpoints);
         let discovery = Arc::new(Discovery::default());
@@ -95,6 +100,7 @@ impl Node {
             http: HttpCounters::default(),
             inspector: Arc::new(Inspector::new(&config.inspect)),
             routes,
+            indoors,
             started: Instant::now(),
             authenticator: RwLock::new(authenticator(&config)),
             config: RwLock::new(Arc::new(config)),

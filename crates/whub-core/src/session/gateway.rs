@@ -130,10 +130,8 @@ impl GatewaySession {
                     self.push(GatewayOutput::Ack);
                 }
             }
-            (Step::Routes | Step::Over, GatewaySaying::End) => {
-                self.step = Step::Over;
-                self.push(GatewayOutput::EndAck);
-            }
+            (Step::Routes, GatewaySaying::End) => self.finish(),
+            (Step::Over, GatewaySaying::End) => self.push(GatewayOutput::EndAck),
             // Said twice, it is still right.
             (Step::Routes | Step::Over, GatewaySaying::Ack) => {}
             (Step::Routes | Step::Over, GatewaySaying::Syn) => self.push(GatewayOutput::SynAck),
@@ -194,6 +192,16 @@ impl GatewaySession {
         output
     }
 
+    /// The handshake is over. The routes that were named in it are used from here on, so that a client that goes by the
+    /// book hears nothing of them before.
+    fn finish(&mut self) {
+        self.step = Step::Over;
+        self.push(GatewayOutput::EndAck);
+        let named = self.names.iter();
+        let uses = named.map(|(route, name)| GatewayOutput::Use { route: route.clone(), name: name.clone() });
+        self.output.extend(uses);
+    }
+
     /// The route of a name, which is in use from now on.
     fn use_route(&mut self, name: &str, find: impl Fn(&str) -> Option<Box<str>>) -> Option<Box<str>> {
         let Some(route) = find(name) else {
@@ -206,7 +214,9 @@ impl GatewaySession {
                 return None;
             }
             self.names.insert(route.clone(), name.into());
-            self.push(GatewayOutput::Use { route: route.clone(), name: name.into() });
+            if self.is_open() {
+                self.push(GatewayOutput::Use { route: route.clone(), name: name.into() });
+            }
         }
         Some(route)
     }

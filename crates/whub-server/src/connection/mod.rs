@@ -9,6 +9,7 @@ mod echo;
 mod fanout;
 mod framed;
 mod link;
+mod mux;
 mod open;
 mod pass;
 mod plain;
@@ -29,14 +30,17 @@ use whub_core::{Letter, Now, Post as _};
 pub(crate) use bridge::Pass;
 pub(crate) use channel::{Voice, admit as admit_to_channel};
 pub(crate) use fanout::{Fanout, Fates, Framed};
-pub(crate) use open::{Dialect, run_bridge, run_channel, run_echo, run_pair, run_session};
+pub(crate) use open::{Dialect, run_bridge, run_channel, run_echo, run_mux, run_pair, run_session};
 
+pub(crate) use mux::Guest;
 pub(crate) use pass::{Place, run_pass};
+pub(crate) use scratch::INPUT;
+pub(crate) use timer::Timer;
 
 use crate::mailbox::{Mail, PeerMailbox, Private};
 use crate::node::{Node, Presence};
 use link::Link;
-use scratch::{INPUT, Scratch};
+use scratch::Scratch;
 
 /// Read batches that one connection may handle before others get their turn.
 const ROUNDS: usize = 8;
@@ -104,7 +108,7 @@ struct Connection<T: Talk> {
     link: Link,
     mailbox: Arc<PeerMailbox>,
     stage: Stage,
-    timer: timer::Timer,
+    timer: Timer,
     /// Bytes written when the last timeout came.
     written: u64,
     node: Arc<Node>,
@@ -141,7 +145,7 @@ impl<T: Talk> Connection<T> {
         mut early: Vec<u8>,
         own: &[u8],
     ) -> Self {
-        let timer = timer::Timer::new(talk.poll_timeout());
+        let timer = Timer::new(talk.poll_timeout());
         let present = node.presence();
         let mut connection =
             Self { talk, link, mailbox, stage: Stage::Open, timer, written: 0, node, _present: present };

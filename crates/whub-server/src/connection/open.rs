@@ -16,6 +16,7 @@ use crate::connection::bridge::{BridgeTalk, Pass};
 use crate::connection::channel::{ChannelTalk, Voice};
 use crate::connection::client::{ClientTalk, Wire};
 use crate::connection::echo::EchoTalk;
+use crate::connection::mux::{Guest, MuxTalk};
 use crate::connection::plain::PlainTalk;
 use crate::connection::websocket::WebSocket;
 use crate::connection::{Connection, Link, now};
@@ -107,6 +108,21 @@ pub(crate) fn run_channel(
     let socket = websocket(node.hub.limits.message_bytes, deflate);
     let address = Mailbox::new(mailbox.clone());
     let talk = ChannelTalk::new(Arc::clone(&node), address, voice, socket, now().at);
+    Connection::begin(node, talk, link, mailbox, early, &[])
+}
+
+/// A client of many endpoints.
+pub(crate) fn run_mux(
+    node: Arc<Node>,
+    stream: Stream,
+    early: Vec<u8>,
+    guest: Guest,
+) -> impl Future<Output = ()> + Send {
+    // Not compressed, so that those who carry its routes can write to it themselves.
+    let (link, mailbox) = begin(&node, stream, Framing::Plain);
+    let socket = websocket(node.hub.limits.message_bytes, None);
+    let address = Mailbox::new(mailbox.clone());
+    let talk = MuxTalk::new(Arc::clone(&node), address, guest, socket, now().at);
     Connection::begin(node, talk, link, mailbox, early, &[])
 }
 

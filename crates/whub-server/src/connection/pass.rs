@@ -55,8 +55,15 @@ impl Place {
         Ok(place)
     }
 
+    /// What the hub says about it.
+    pub(crate) fn poll_mail(&self, cx: &mut Context<'_>, mail: &mut VecDeque<Mail>) {
+        if self.mailbox.waits() {
+            self.mailbox.poll_mail(cx, mail);
+        }
+    }
+
     /// Whether the rules still allow it.
-    fn recheck(&self) -> Result<(), Fault> {
+    pub(crate) fn recheck(&self) -> Result<(), Fault> {
         let route = self.node.routes.find(&self.name).ok_or_else(|| unknown(&self.name))?;
         route.admit(&self.node.authenticate(self.token.as_deref())?)
     }
@@ -85,7 +92,7 @@ pub(crate) fn run_pass(
     let mut upstream = Side::new(upstream);
     upstream.queue(&early);
     client.queue(&upstream_early);
-    Pass { client, upstream, place, stage: Stage::Open, timer: None, occupied, _present: present }
+    Pass { client, upstream, place, stage: Stage::Open, timer: None, _occupied: occupied, _present: present }
 }
 
 struct Pass {
@@ -95,7 +102,7 @@ struct Pass {
     stage: Stage,
     /// There is one while the pass comes to its end.
     timer: Option<Timer>,
-    occupied: Occupied,
+    _occupied: Option<Occupied>,
     _present: Presence,
 }
 
@@ -162,11 +169,8 @@ impl Pass {
     }
 
     fn read_mail(&mut self, cx: &mut Context<'_>) {
-        if !self.place.mailbox.waits() {
-            return;
-        }
         let mut mail = VecDeque::new();
-        self.place.mailbox.poll_mail(cx, &mut mail);
+        self.place.poll_mail(cx, &mut mail);
         for item in mail {
             let Mail::Letter(letter) = item else { continue };
             match letter {
@@ -249,7 +253,6 @@ impl Drop for Pass {
     fn drop(&mut self) {
         let counters = &self.place.node.hub.counters;
         counters.gateway_messages.add(self.client.walk.messages() + self.upstream.walk.messages());
-        tracing::debug!(endpoint = &*self.place.name, upstream = %self.occupied.upstream().url, "passed");
     }
 }
 

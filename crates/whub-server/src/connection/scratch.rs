@@ -20,7 +20,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { own: Vec::new(), relay: Vec::new() }) };
 
     /// What a socket is read into. It stands apart because letters are read between a read and its handling.
-    pub(super) static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+    pub(crate) static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
 impl Scratch {

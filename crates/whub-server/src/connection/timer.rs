@@ -10,15 +10,15 @@ use tokio::time::Sleep;
 /// A timer that tolerates deadlines which move away: it rings at the old one, sees that nothing is due, and is set
 /// to the new one. So a busy connection, whose deadline moves with every message, does not touch the wheel.
 #[derive(Debug)]
-pub(super) struct Timer(Pin<Box<Sleep>>);
+pub(crate) struct Timer(Pin<Box<Sleep>>);
 
 impl Timer {
-    pub(super) fn new(due: Instant) -> Self {
+    pub(crate) fn new(due: Instant) -> Self {
         Self(Box::pin(tokio::time::sleep_until(due.into())))
     }
 
     /// True when `due` has come; otherwise the task is woken then.
-    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>, due: Instant) -> bool {
+    pub(crate) fn poll_due(&mut self, cx: &mut Context<'_>, due: Instant) -> bool {
         if self.0.deadline() > due.into() {
             self.0.as_mut().reset(due.into());
         }

@@ -47,7 +47,7 @@ pub(super) async fn watch(route: Weak<Route>, upstream: Arc<Upstream>) {
         } else if timeout(pause, upstream.alarm.notified()).await.is_ok() {
             // Somebody else found it down; it has a moment to come back.
             failures = 1;
-            tokio::time::sleep(jitter(BACKOFF_MIN)).await;
+            tokio::time::sleep(open::jitter(BACKOFF_MIN)).await;
         }
     }
 }
@@ -57,14 +57,7 @@ fn pause(endpoint: &Endpoint, failures: u32) -> Duration {
     if failures == 0 {
         return endpoint.health_interval;
     }
-    let ceiling = BACKOFF_MIN.saturating_mul(1 << failures.min(16)).min(endpoint.backoff_max);
-    // Never at once: half of it is certain.
-    ceiling / 2 + jitter(ceiling / 2)
-}
-
-fn jitter(most: Duration) -> Duration {
-    let share = f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX);
-    most.mul_f64(share)
+    open::backoff(failures, (BACKOFF_MIN, endpoint.backoff_max))
 }
 
 /// One look.

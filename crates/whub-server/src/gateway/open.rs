@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,6 +15,7 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use whub_core::Fault;
@@ -25,6 +27,7 @@ use whub_ws::{CloseCode, encode_close};
 use crate::config::{Endpoint, EndpointUrl};
 use crate::gateway::route::Route;
 use crate::gateway::upstream::{Occupied, Upstream};
+use crate::http::credentials;
 
 /// What an upstream is asked for.
 #[derive(Debug)]
@@ -61,7 +64,8 @@ pub(crate) struct Opened {
     pub(crate) early: Vec<u8>,
     /// The head of its answer.
     pub(crate) headers: HeaderMap,
-    pub(crate) occupied: Occupied,
+    /// Its place at an upstream; there is none indoors.
+    pub(crate) occupied: Option<Occupied>,
 }
 
 impl Opened {
@@ -171,52 +175,99 @@ async fn shake_hands(
 ) -> Result<Outcome, Unopened> {
     let occupied = Route::occupy(upstream);
     let stream = upstream.connect().await.map_err(|error| Unopened::Unreachable(describe(&error)))?;
-    let unreachable = |error: hyper::Error| Unopened::Unreachable(error.to_string());
-    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-        .title_case_headers(true)
-        .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
-        .await
-        .map_err(unreachable)?;
-    // It ends when the stream is given away, or with the answer's body.
-    tokio::spawn(connection.with_upgrades());
-    let key = BASE64_STANDARD.encode(random_bytes::<16>());
-    let request = request(endpoint, &upstream.url, asked, &key).map_err(Unopened::Broken)?;
-    let answer = sender.send_request(request).await.map_err(unreachable)?;
-    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(Outcome::Answered(answer));
+    let url = &upstream.url;
+    let target = target(url, asked.rest, asked.query);
+    let handshake = Handshake::new(endpoint, &url.server.authority(), &target, asked);
+    handshake.map_err(Unopened::Broken)?.shake(stream, Some(occupied)).await
+}
+
+/// Asks the hub itself for one of its own endpoints, over a connection that it keeps indoors.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) async fn open_indoors(
+    endpoint: &Endpoint,
+    stream: Stream,
+    mut asked: Asked<'_>,
+    token: Option<&str>,
+) -> Result<Outcome, Fault> {
+    let broken = |why: String| Fault::fatal(Code::Internal, "gateway.indoors", why);
+    if let Some(token) = token {
+        let mut value = HeaderValue::from_str(token).map_err(|error| broken(error.to_string()))?;
+        value.set_sensitive(true);
+        asked.headers.insert(credentials::OWN, value);
     }
-    let expected = accept_key(key.as_bytes());
-    if answer
-        .headers()
-        .get(SEC_WEBSOCKET_ACCEPT)
-        .is_none_or(|accept| accept.as_bytes() != expected.as_bytes())
-    {
-        return Err(Unopened::Broken("Sec-WebSocket-Accept does not fit".to_owned()));
+    let target = format!("/gateway/{}", segment(&endpoint.name));
+    let handshake = Handshake::new(endpoint, "localhost", &target, &asked).map_err(broken)?;
+    match timeout(endpoint.connect_timeout, handshake.shake(stream, None)).await {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(Unopened::Broken(why) | Unopened::Unreachable(why))) => Err(broken(why)),
+        Err(_) => Err(broken(format!("no answer within {:?}", endpoint.connect_timeout))),
     }
-    let headers = answer.headers().clone();
-    let upgraded = hyper::upgrade::on(answer).await.map_err(unreachable)?;
-    let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
-        return Err(Unopened::Broken("its connection is of another kind".to_owned()));
-    };
-    let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
-    Ok(Outcome::Opened(Box::new(Opened { stream, early, headers, occupied })))
+}
+
+/// A name as one segment of a path.
+pub(crate) fn segment(name: &str) -> String {
+    percent_encode(name.as_bytes(), NON_ALPHANUMERIC).to_string()
+}
+
+/// A request for a WebSocket, ready to be sent.
+struct Handshake {
+    request: Request<Empty<Bytes>>,
+    key: String,
+}
+
+impl Handshake {
+    fn new(endpoint: &Endpoint, authority: &str, target: &str, asked: &Asked<'_>) -> Result<Self, String> {
+        let key = BASE64_STANDARD.encode(random_bytes::<16>());
+        let request = request(endpoint, authority, target, asked, &key)?;
+        Ok(Self { request, key })
+    }
+
+    async fn shake(self, stream: Stream, occupied: Option<Occupied>) -> Result<Outcome, Unopened> {
+        let unreachable = |error: hyper::Error| Unopened::Unreachable(error.to_string());
+        let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+            .title_case_headers(true)
+            .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
+            .await
+            .map_err(unreachable)?;
+        // It ends when the stream is given away, or with the answer's body.
+        tokio::spawn(connection.with_upgrades());
+        let answer = sender.send_request(self.request).await.map_err(unreachable)?;
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Outcome::Answered(answer));
+        }
+        let expected = accept_key(self.key.as_bytes());
+        let accept = answer.headers().get(SEC_WEBSOCKET_ACCEPT);
+        if accept.is_none_or(|accept| accept.as_bytes() != expected.as_bytes()) {
+            return Err(Unopened::Broken("Sec-WebSocket-Accept does not fit".to_owned()));
+        }
+        let headers = answer.headers().clone();
+        let upgraded = hyper::upgrade::on(answer).await.map_err(unreachable)?;
+        let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
+            return Err(Unopened::Broken("its connection is of another kind".to_owned()));
+        };
+        let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
+        Ok(Outcome::Opened(Box::new(Opened { stream, early, headers, occupied })))
+    }
 }
 
 fn request(
     endpoint: &Endpoint,
-    url: &EndpointUrl,
+    authority: &str,
+    target: &str,
     asked: &Asked<'_>,
     key: &str,
 ) -> Result<Request<Empty<Bytes>>, String> {
     let mut request = Request::builder()
         .method(Method::GET)
-        .uri(target(url, asked.rest, asked.query))
+        .uri(target)
         .body(Empty::new())
         .map_err(|error| error.to_string())?;
     let headers = request.headers_mut();
     *headers = asked.headers.clone();
     let value = |text: &str| HeaderValue::from_str(text).map_err(|error| error.to_string());
-    headers.insert(HOST, value(&url.server.authority())?);
+    headers.insert(HOST, value(authority)?);
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
@@ -250,7 +301,7 @@ pub(crate) fn add_own_headers(endpoint: &Endpoint, headers: &mut HeaderMap) {
         }
     }
     if let Some(secret) = &endpoint.authorization
-        && let Ok(mut value) = HeaderValue::from_str(&credentials(secret.expose()))
+        && let Ok(mut value) = HeaderValue::from_str(&authorization(secret.expose()))
     {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
@@ -258,7 +309,7 @@ pub(crate) fn add_own_headers(endpoint: &Endpoint, headers: &mut HeaderMap) {
 }
 
 /// A secret that names no scheme is a bearer's.
-fn credentials(secret: &str) -> Cow<'_, str> {
+fn authorization(secret: &str) -> Cow<'_, str> {
     if secret.contains(' ') { Cow::Borrowed(secret) } else { Cow::Owned(format!("Bearer {secret}")) }
 }
 
@@ -271,6 +322,18 @@ pub(super) fn describe(error: &DialError) -> String {
         DialError::Tls { source, .. } => format!("no TLS: {source}"),
         DialError::NotAHub { .. } | DialError::Trust(_) => error.to_string(),
     }
+}
+
+/// A pause after so many failures: growing, with full jitter, and never none at all.
+pub(super) fn backoff(failures: u32, (least, most): (Duration, Duration)) -> Duration {
+    let ceiling = least.saturating_mul(1 << failures.min(16)).min(most);
+    ceiling / 2 + jitter(ceiling / 2)
+}
+
+/// A part of a time, by chance.
+pub(super) fn jitter(most: Duration) -> Duration {
+    let share = f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX);
+    most.mul_f64(share)
 }
 
 /// A key to mask a frame with.

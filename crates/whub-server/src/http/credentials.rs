@@ -11,7 +11,7 @@ use crate::http::problem::Problem;
 const IN_PROTOCOL: &str = "whub.bearer.";
 
 /// Carries the hub's own token where `Authorization` is the application's.
-static OWN: HeaderName = HeaderName::from_static("whub-token");
+pub(crate) const OWN: HeaderName = HeaderName::from_static("whub-token");
 
 /// The token that a header carries: `Whub-Token`, else `Authorization: Bearer`.
 pub(super) fn of_header(headers: &HeaderMap) -> Option<&str> {
@@ -20,7 +20,7 @@ pub(super) fn of_header(headers: &HeaderMap) -> Option<&str> {
 
 /// The token of `Whub-Token`, which is for the hub alone.
 pub(super) fn own(headers: &HeaderMap) -> Option<&str> {
-    headers.get(&OWN)?.to_str().ok().map(str::trim)
+    headers.get(OWN)?.to_str().ok().map(str::trim)
 }
 
 /// The token of `Authorization: Bearer`. Other schemes are not the hub's.
@@ -69,7 +69,7 @@ mod tests {
     fn the_hubs_own_header_goes_before() {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, "Bearer app".parse().unwrap());
-        headers.insert(&OWN, "s3cret".parse().unwrap());
+        headers.insert(OWN, "s3cret".parse().unwrap());
         assert_eq!((of_header(&headers), bearer(&headers)), (Some("s3cret"), Some("app")));
     }
 

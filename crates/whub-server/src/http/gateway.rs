@@ -9,15 +9,14 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response};
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use whub_core::{Fault, Identity};
 use whub_proto::Code;
 use whub_proto::names::{EndpointName, ServicePath};
 use whub_ws::handshake::Upgrade;
 
 use crate::config::{Config, Target};
-use crate::connection::{self, Place};
-use crate::gateway::{self, Asked, Outcome, Route, unknown};
+use crate::connection::{self, Guest, Place};
+use crate::gateway::{self, Asked, Outcome, Route, segment, unknown};
 use crate::http::body::HttpBody;
 use crate::http::forwarded::{self, Way};
 use crate::http::problem::Problem;
@@ -29,6 +28,48 @@ pub(super) const ROOT: &str = "/gateway/";
 
 /// Tells an endpoint which part of the path was the hub's.
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// `/gateway` itself: many endpoints on one WebSocket.
+pub(super) fn join(
+    visit: &Stay,
+    config: &Config,
+    mut request: Request<Incoming>,
+) -> Result<Response<HttpBody>, Problem> {
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let (parts, body) = request.into_parts();
+    let handshake = upgrade::read(&parts, &body)?;
+    let caller = caller(visit, &parts)?;
+    if visit.node.is_stopping() {
+        return Err(Fault::draining().into());
+    }
+    let accepted = upgrade::accept(&handshake, upgrade::choose_plain(&handshake), None);
+    let guest = Guest { token: caller.token, headers: way(visit, config, &parts) };
+    let node = Arc::clone(&visit.node);
+    visit.node.http.upgrades.one();
+    upgrade::give_away(on_upgrade, Arc::clone(&visit.seat), move |stream, early| {
+        connection::run_mux(node, stream, early, guest)
+    });
+    Ok(accepted)
+}
+
+/// What endpoints learn of a client's way, for connections that the hub makes on its behalf.
+fn way(visit: &Stay, config: &Config, parts: &Parts) -> HeaderMap {
+    let way = forwarded::way(visit, config, parts);
+    let mut pairs = Vec::new();
+    way.apply(&mut pairs);
+    headers(pairs)
+}
+
+fn headers(pairs: Vec<(&str, &str)>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(pairs.len() + 8);
+    for (name, value) in pairs {
+        // They were fields of a request before.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
 
 /// Answers a request for an endpoint; `own` is what follows `/gateway/`.
 pub(super) async fn answer(
@@ -83,11 +124,6 @@ pub(super) async fn answer(
             upgrade::upgrade(visit, config, Request::from_parts(parts, body), upgrade::Place::Pair(&name))
         }
     }
-}
-
-/// A name as one segment of a path.
-fn segment(name: &str) -> String {
-    percent_encode(name.as_bytes(), NON_ALPHANUMERIC).to_string()
 }
 
 /// Who asks for an endpoint.
@@ -183,13 +219,7 @@ fn asked<'a>(
     let mut pairs = head::pairs(&parts.headers, caller.hides_authorization)?;
     pairs.retain(|(name, _)| !name.starts_with("sec-websocket-") && !is_replaced(name));
     way.apply(&mut pairs);
-    let mut headers = HeaderMap::with_capacity(pairs.len() + 8);
-    for (name, value) in pairs {
-        // They were fields of a request before.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
-            headers.append(name, value);
-        }
-    }
+    let mut headers = headers(pairs);
     if let Ok(prefix) = HeaderValue::from_str(&format!("{ROOT}{}", segment(route.name()))) {
         headers.insert(PREFIX, prefix);
     }

@@ -136,6 +136,7 @@ async fn route(
             Ok(metrics::show(&visit.node))
         }
         "/ws" => upgrade::upgrade(visit, config, Request::from_parts(parts, body), Place::Session),
+        "/gateway" => gateway::join(visit, config, Request::from_parts(parts, body)),
         "/debug/echo" if config.debug.echo => {
             upgrade::upgrade(visit, config, Request::from_parts(parts, body), Place::Echo)
         }

@@ -18,6 +18,7 @@ mod forwarded;
 mod hosts;
 mod http2;
 mod inspector;
+mod multiplexer;
 mod openers;
 mod own_paths;
 mod pairs;

@@ -1,0 +1,255 @@
+//! `/gateway`: one WebSocket that reaches many endpoints. What its messages mean is in `gateway/words`, how far the
+//! handshake is in the session; each route is carried by a task of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use hyper::HeaderMap;
+use whub_core::{GatewayOutput, GatewaySaying, GatewaySession, Letter, Mailbox, Now};
+
+use crate::connection::echo::GOING_AWAY;
+use crate::connection::websocket::{Speaker, WebSocket};
+use crate::connection::{Bytes, Flow, Talk};
+use crate::gateway::{self, Heard, Leg, Spelling, Taken, Voice};
+use crate::mailbox::Private;
+use crate::node::Node;
+
+/// The rules were broken, as plain WebSocket clients are told (RFC 6455, section 7.4.1).
+const POLICY: u16 = 1008;
+
+/// Who connects.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    /// What it came with.
+    pub(crate) token: Option<Box<str>>,
+    /// What endpoints learn of its way.
+    pub(crate) headers: HeaderMap,
+}
+
+/// A client of many endpoints.
+pub(crate) struct MuxTalk {
+    socket: WebSocket,
+    mux: Mux,
+}
+
+struct Mux {
+    node: Arc<Node>,
+    me: Mailbox,
+    guest: Guest,
+    session: GatewaySession,
+    spelling: Spelling,
+    legs: BTreeMap<Box<str>, (Box<str>, Arc<Leg>)>,
+    /// A route that has no room, and how long it is waited for.
+    awaiting: Option<(Arc<Leg>, Instant)>,
+    close: Option<&'static str>,
+}
+
+impl MuxTalk {
+    pub(crate) fn new(node: Arc<Node>, me: Mailbox, guest: Guest, socket: WebSocket, now: Instant) -> Self {
+        node.hub.counters.sessions_opened.one();
+        let config = node.config();
+        let (handshake, routes) = (config.gateway.handshake, config.gateway.routes);
+        let session = GatewaySession::new(handshake, routes, node.hub.limits.ping, now);
+        let mux = Mux {
+            node,
+            me,
+            guest,
+            session,
+            spelling: Spelling::default(),
+            legs: BTreeMap::new(),
+            awaiting: None,
+            close: None,
+        };
+        Self { socket, mux }
+    }
+
+    fn finish(&mut self, flow: Flow, own: &mut Vec<u8>) -> Flow {
+        match self.mux.close.take() {
+            Some(reason) => self.socket.close(own, POLICY, reason),
+            None => flow,
+        }
+    }
+}
+
+impl Mux {
+    fn handle_message(&mut self, now: Now, speaker: &mut Speaker<'_>, text: bool, payload: &[u8]) -> Flow {
+        match gateway::read(text, payload) {
+            Heard::Saying(saying, spelling) => {
+                if !self.session.is_open() {
+                    self.spelling = spelling;
+                }
+                let find = finder(&self.node, &self.guest);
+                self.session.handle_saying(saying.as_core(), find);
+            }
+            Heard::Nothing => self.session.handle_saying(GatewaySaying::Other, |_| None),
+            Heard::Message { name, body } => {
+                let find = finder(&self.node, &self.guest);
+                match self.session.handle_message(name, find) {
+                    Ok(route) => {
+                        self.drain(speaker);
+                        self.send(now, speaker, &route, text, body);
+                    }
+                    Err(_) => self.node.hub.counters.gateway_refused.one(),
+                }
+            }
+        }
+        self.drain(speaker)
+    }
+
+    fn send(&mut self, now: Now, speaker: &mut Speaker<'_>, route: &str, text: bool, body: &[u8]) {
+        let Some((name, leg)) = self.legs.get(route) else { return };
+        let refusal = match leg.send(text, body, now.at) {
+            Taken::Room => return,
+            Taken::Wait => {
+                self.awaiting = Some((Arc::clone(leg), now.at + self.node.config().gateway.stall));
+                return;
+            }
+            Taken::Down => format!("route down {name}"),
+            Taken::Full => format!("route full {name}"),
+        };
+        self.node.hub.counters.gateway_refused.one();
+        speaker.say(true, self.spelling.error(&refusal).as_bytes());
+    }
+
+    fn drain(&mut self, speaker: &mut Speaker<'_>) -> Flow {
+        while let Some(output) = self.session.poll_output() {
+            let spelling = self.spelling;
+            let text = match output {
+                GatewayOutput::SynAck => spelling.syn_ack(),
+                GatewayOutput::Ack => spelling.ack(),
+                GatewayOutput::EndAck => spelling.end_ack(),
+                GatewayOutput::Error(what) => spelling.error(&what),
+                GatewayOutput::Use { route, name } => {
+                    self.begin(route, name);
+                    continue;
+                }
+                GatewayOutput::Ping => {
+                    speaker.ping();
+                    continue;
+                }
+                GatewayOutput::Close(reason) => {
+                    self.close = Some(reason);
+                    return Flow::Close;
+                }
+            };
+            speaker.say(true, text.as_bytes());
+        }
+        Flow::Go
+    }
+
+    /// A route is used from now on: it has a task that carries it.
+    fn begin(&mut self, route: Box<str>, name: Box<str>) {
+        let window = self.node.routes.find(&route).map_or(0, |known| known.endpoint.window_bytes);
+        let leg = Arc::new(Leg::new(window));
+        let voice = Voice {
+            node: Arc::clone(&self.node),
+            route: route.clone(),
+            name: name.clone(),
+            spelling: self.spelling,
+            client: self.me.clone(),
+            token: self.guest.token.clone(),
+            headers: self.guest.headers.clone(),
+        };
+        // What it has to say comes after the answer to the name.
+        self.me.hold();
+        tokio::spawn(gateway::carry(voice, Arc::clone(&leg)));
+        self.legs.insert(route, (name, leg));
+    }
+}
+
+/// Finds routes that the client may use. Those that it may not use are as unknown to it as those that are not there.
+fn finder<'a>(node: &'a Arc<Node>, guest: &'a Guest) -> impl Fn(&str) -> Option<Box<str>> + 'a {
+    |name| {
+        let route = node.routes.find(name)?;
+        let identity = node.authenticate(guest.token.as_deref()).ok()?;
+        route.admit(&identity).ok()?;
+        Some(route.name().into())
+    }
+}
+
+impl Talk for MuxTalk {
+    fn handle_bytes(&mut self, now: Now, bytes: Bytes<'_>) -> Flow {
+        let Self { socket, mux } = self;
+        mux.session.handle_alive(now.at);
+        let flow = socket.handle_bytes(bytes.input, bytes.own, |speaker, message| {
+            mux.handle_message(now, speaker, message.text, &message.payload)
+        });
+        self.finish(flow, bytes.own)
+    }
+
+    fn read_space(&mut self) -> Option<&mut [u8]> {
+        self.socket.read_space()
+    }
+
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Vec<u8>) -> Flow {
+        let Self { socket, mux } = self;
+        mux.session.handle_alive(now.at);
+        let flow = socket.handle_filled(count, own, |speaker, message| {
+            mux.handle_message(now, speaker, message.text, &message.payload)
+        });
+        self.finish(flow, own)
+    }
+
+    fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+        match letter {
+            Letter::Drain { .. } => self.socket.close(own, GOING_AWAY, "this node is stopping"),
+            Letter::Kick(fault) => self.socket.close(own, fault.code.close_code(), &fault.reason),
+            Letter::Recheck => match self.mux.node.authenticate(self.mux.guest.token.as_deref()) {
+                // Which routes it may still use, those who carry them find out.
+                Ok(_) => Flow::Go,
+                Err(fault) => self.socket.close(own, fault.code.close_code(), &fault.reason),
+            },
+            // For those who call, provide or pair; nobody posts them here.
+            Letter::Call(_)
+            | Letter::Upload { .. }
+            | Letter::Abandon { .. }
+            | Letter::Refill { .. }
+            | Letter::Answer { .. }
+            | Letter::Credit { .. }
+            | Letter::Placed { .. }
+            | Letter::Failed { .. }
+            | Letter::Paired { .. }
+            | Letter::Parted { .. } => Flow::Go,
+        }
+    }
+
+    fn handle_private(&mut self, _: Private, _: &mut Vec<u8>) {}
+
+    fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow {
+        if let Some((leg, until)) = &self.mux.awaiting
+            && now.at >= *until
+        {
+            // It has been waited for long enough; the other routes go on.
+            leg.stall();
+            self.mux.awaiting = None;
+        }
+        if progress {
+            self.mux.session.handle_alive(now.at);
+        }
+        self.mux.session.handle_timeout(now.at);
+        let flow = self.mux.drain(&mut self.socket.speaker(own));
+        self.finish(flow, own)
+    }
+
+    fn poll_timeout(&self) -> Instant {
+        let session = self.mux.session.poll_timeout();
+        self.mux.awaiting.as_ref().map_or(session, |(_, until)| session.min(*until))
+    }
+
+    fn poll_gate(&mut self, waker: &Waker) -> bool {
+        let room = self.mux.awaiting.as_ref().is_none_or(|(leg, _)| leg.poll_room(waker));
+        if room {
+            self.mux.awaiting = None;
+        }
+        room
+    }
+
+    fn handle_lost(&mut self, _: Now, _: &mut dyn Iterator<Item = Letter>) {
+        for (_, leg) in self.mux.legs.values() {
+            leg.close();
+        }
+        self.mux.node.hub.counters.sessions_closed.one();
+    }
+}
