@@ -23,6 +23,7 @@ mod openers;
 mod own_paths;
 mod pairs;
 mod providers;
+mod reloading;
 mod rules;
 mod smuggling;
 mod trailers;
