@@ -92,7 +92,7 @@ pub(crate) static ENDPOINT_KEYS: &[Key<EndpointDraft>] = &[
     unset(
         "authorization",
         Field::Credential(|e| &mut e.authorization),
-        "Value of `Authorization` of every request to an upstream, such as `Bearer …`; at most one of this, \
+        "Value of `Authorization` of every request to an upstream, such as `Basic …`; without a scheme, a bearer's. At most one of this, \
          `authorization_file` and `authorization_env` is set.",
     ),
     unset(
