@@ -9,6 +9,7 @@
 
 mod access;
 mod check;
+mod endpoints;
 mod error;
 mod field;
 mod keys;
@@ -27,6 +28,9 @@ mod value;
 
 pub use access::{Grant, Token};
 pub use check::check_files;
+pub use endpoints::{
+    Balance, Endpoint, EndpointAccess, EndpointUrl, Gateway, Health, Process, Target, WhenDown,
+};
 pub use error::{Problem, Problems};
 pub use keys::{Difference, differences, reloaded};
 pub use layers::{Assignment, ConfigFile, Input, Source};

@@ -6,10 +6,10 @@ use whub_core::Choose;
 use whub_transport::Networks;
 
 use super::{
-    Audience, Auth, Authentication, Builtin, Channels, Compression, Config, Cors, Data, Debugging, Grant,
-    Headers, Http, Inspect, Limits, Log, LogFormat, Middleware, Node, Problems, ProxyProtocol, RateSection,
-    Relay, ServiceAccess, ServiceSection, SlowPolicy, Tls, WebSocket, check, field::Field, load::Sources,
-    services::ServiceDraft, tokens::TokenEntry, value::Value,
+    Audience, Auth, Authentication, Builtin, Channels, Compression, Config, Cors, Data, Debugging, Gateway,
+    Grant, Headers, Http, Inspect, Limits, Log, LogFormat, Middleware, Node, Problems, ProxyProtocol,
+    RateSection, Relay, ServiceAccess, ServiceSection, SlowPolicy, Tls, WebSocket, check, field::Field,
+    load::Sources, services::ServiceDraft, tokens::TokenEntry, value::Value,
 };
 
 /// One key of `T`.
@@ -57,7 +57,8 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 const SECOND: u64 = 1_000;
-const HOUR: u64 = 3_600 * SECOND;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// Every key but those of tokens and services, in the order of the reference.
@@ -93,6 +94,30 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         Field::Text(|c| &mut c.relay.scope),
         "Path in front of the id on `relay.listen`: with `a`, pairs are at `/a/<id>` and nowhere else.",
     ),
+    unset(
+        "gateway.file",
+        Field::Path(|c| &mut c.gateway.file),
+        "A `config.ini` of SocketMaster: sections with `Name` and `Port`. Its endpoints join those of `[[endpoints]]`.",
+    ),
+    reloadable(key(
+        "gateway.handshake",
+        Field::Time(|c| &mut c.gateway.handshake, 10..=HOUR),
+        "10s",
+        "How long the handshake of a client on `/gateway` may take.",
+    )),
+    reloadable(key(
+        "gateway.routes",
+        Field::Count(|c| &mut c.gateway.routes, 1..=10_000),
+        "64",
+        "Routes that one client of `/gateway` may have open.",
+    )),
+    reloadable(key(
+        "gateway.stall",
+        Field::Time(|c| &mut c.gateway.stall, 1..=MINUTE),
+        "100ms",
+        "How long a client of `/gateway` is not read from because one of its routes is full. After that, messages for \
+         that route are refused until it has room, so that it does not hold up the others.",
+    )),
     unset(
         "data.dir",
         Field::Path(|c| &mut c.data.dir),
@@ -732,6 +757,8 @@ fn blank() -> Config {
         listen: Vec::new(),
         node: Node { name: None, roles: Vec::new() },
         relay: Relay { listen: Vec::new(), scope: None },
+        gateway: Gateway { file: None, handshake: Duration::ZERO, routes: 0, stall: Duration::ZERO },
+        endpoints: Vec::new(),
         data: Data { dir: None },
         tls: Tls { cert: None, key: None, self_signed: false },
         auth: Auth { anonymous: None },

@@ -8,8 +8,8 @@ use whub_proto::names::Pattern;
 use whub_transport::{ListenAddress, Networks};
 
 use super::{
-    Authentication, Compression, Cors, Grant, Headers, Middleware, RateSection, ServiceEntry, ServiceSection,
-    Token, keys,
+    Authentication, Compression, Cors, Endpoint, Gateway, Grant, Headers, Middleware, RateSection,
+    ServiceEntry, ServiceSection, Token, keys,
 };
 
 /// Everything a node can be told, checked and in plain types.
@@ -23,6 +23,10 @@ pub struct Config {
     pub data: Data,
     /// The listener for clients of the pair relay that there was before.
     pub relay: Relay,
+    /// What holds for all of the gateway.
+    pub gateway: Gateway,
+    /// The endpoints that the gateway reaches; no two share a name.
+    pub endpoints: Vec<Endpoint>,
     /// Its certificate.
     pub tls: Tls,
     /// What peers without a token may do.
