@@ -96,12 +96,16 @@ fn framing(contestant: &Contestant) -> Framing {
         Contestant::Whub
         | Contestant::WhubFree
         | Contestant::WhubExpose
+        | Contestant::WhubGateway
         | Contestant::Direct
         | Contestant::Nats
         | Contestant::NatsFree
         | Contestant::Mosquitto
         | Contestant::Nginx
         | Contestant::Haproxy
+        | Contestant::NginxWs
+        | Contestant::NginxWs2
+        | Contestant::HaproxyWs
         | Contestant::Peer(_) => Framing::WebSocket,
     }
 }
@@ -174,9 +178,13 @@ fn fanout(
         Contestant::Raw
         | Contestant::RawRelay
         | Contestant::WhubExpose
+        | Contestant::WhubGateway
         | Contestant::Direct
         | Contestant::Nginx
         | Contestant::Haproxy
+        | Contestant::NginxWs
+        | Contestant::NginxWs2
+        | Contestant::HaproxyWs
         | Contestant::Peer(_) => Err(Fault::protocol("no broker")),
     }
 }
@@ -197,10 +205,14 @@ fn call(contestant: &Contestant, server: &Server, callers: usize, span: Duration
         Contestant::Raw
         | Contestant::RawRelay
         | Contestant::WhubExpose
+        | Contestant::WhubGateway
         | Contestant::Direct
         | Contestant::Mosquitto
         | Contestant::Nginx
         | Contestant::Haproxy
+        | Contestant::NginxWs
+        | Contestant::NginxWs2
+        | Contestant::HaproxyWs
         | Contestant::Peer(_) => Err(Fault::protocol("no calls")),
     }
 }
