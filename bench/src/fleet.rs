@@ -52,7 +52,14 @@ impl Fleet {
     }
 
     fn core(&self, contestant: &Contestant) -> Option<usize> {
-        let free = matches!(contestant, Contestant::WhubFree | Contestant::NatsFree | Contestant::NginxWs2);
+        let free = matches!(
+            contestant,
+            Contestant::WhubFree
+                | Contestant::NatsFree
+                | Contestant::WhubGatewayFree
+                | Contestant::NginxWsFree
+                | Contestant::HaproxyWsFree
+        );
         self.layout.server_core.filter(|_| !free)
     }
 
@@ -64,7 +71,9 @@ impl Fleet {
             Contestant::Whub | Contestant::WhubFree => {
                 Server::whub(contestant.name(), &self.layout.whub, self.core(contestant))
             }
-            Contestant::WhubGateway => server::gateway(&self.layout.whub, self.echo()?, core),
+            Contestant::WhubGateway | Contestant::WhubGatewayFree => {
+                server::gateway(contestant.name(), &self.layout.whub, self.echo()?, self.core(contestant))
+            }
             Contestant::WhubExpose => Server::exposing(&self.layout.whub, self.stub()?, core),
             Contestant::Direct => Ok(Server::nobody("direct")),
             Contestant::Nats | Contestant::NatsFree => server::nats(contestant.name(), self.core(contestant)),
@@ -73,12 +82,12 @@ impl Fleet {
                 let workers = if shape == Shape::Storm { 2 } else { 1 };
                 server::nginx(contestant.name(), self.stub()?, workers, core)
             }
-            Contestant::NginxWs | Contestant::NginxWs2 => {
-                let workers = if *contestant == Contestant::NginxWs2 { 2 } else { 1 };
-                server::nginx_ws(contestant.name(), self.echo()?, workers, self.core(contestant))
-            }
+            Contestant::NginxWs => server::nginx_ws(contestant.name(), self.echo()?, 1, core),
+            Contestant::NginxWsFree => server::nginx_ws(contestant.name(), self.echo()?, 2, None),
             Contestant::Haproxy => server::haproxy(contestant.name(), self.stub()?, core),
-            Contestant::HaproxyWs => server::haproxy_ws(contestant.name(), self.echo()?, core),
+            Contestant::HaproxyWs | Contestant::HaproxyWsFree => {
+                server::haproxy_ws(contestant.name(), self.echo()?, self.core(contestant))
+            }
             Contestant::Peer(name) => {
                 let url = self.layout.peers.get(name).map_or("", String::as_str);
                 Server::by_address(name, url)

@@ -97,6 +97,7 @@ fn framing(contestant: &Contestant) -> Framing {
         | Contestant::WhubFree
         | Contestant::WhubExpose
         | Contestant::WhubGateway
+        | Contestant::WhubGatewayFree
         | Contestant::Direct
         | Contestant::Nats
         | Contestant::NatsFree
@@ -104,8 +105,9 @@ fn framing(contestant: &Contestant) -> Framing {
         | Contestant::Nginx
         | Contestant::Haproxy
         | Contestant::NginxWs
-        | Contestant::NginxWs2
+        | Contestant::NginxWsFree
         | Contestant::HaproxyWs
+        | Contestant::HaproxyWsFree
         | Contestant::Peer(_) => Framing::WebSocket,
     }
 }
@@ -179,12 +181,14 @@ fn fanout(
         | Contestant::RawRelay
         | Contestant::WhubExpose
         | Contestant::WhubGateway
+        | Contestant::WhubGatewayFree
         | Contestant::Direct
         | Contestant::Nginx
         | Contestant::Haproxy
         | Contestant::NginxWs
-        | Contestant::NginxWs2
+        | Contestant::NginxWsFree
         | Contestant::HaproxyWs
+        | Contestant::HaproxyWsFree
         | Contestant::Peer(_) => Err(Fault::protocol("no broker")),
     }
 }
@@ -206,13 +210,15 @@ fn call(contestant: &Contestant, server: &Server, callers: usize, span: Duration
         | Contestant::RawRelay
         | Contestant::WhubExpose
         | Contestant::WhubGateway
+        | Contestant::WhubGatewayFree
         | Contestant::Direct
         | Contestant::Mosquitto
         | Contestant::Nginx
         | Contestant::Haproxy
         | Contestant::NginxWs
-        | Contestant::NginxWs2
+        | Contestant::NginxWsFree
         | Contestant::HaproxyWs
+        | Contestant::HaproxyWsFree
         | Contestant::Peer(_) => Err(Fault::protocol("no calls")),
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn markdown(cells: &[Cell], results: &Results, conditions: &Value) ->
     }
     for mean in cell::means() {
         if let Some(reached) = results.mean(cells, &mean) {
-            let (name, measure) = (mean.name, label(mean.measure));
+            let (name, measure) = (mean.who.name(), label(mean.measure));
             text += &format!(
                 "\n{name}, geometric mean of {measure}: ≤ {}: {}\n",
                 mean.limit,
@@ -156,7 +156,9 @@ pub(crate) fn json(cells: &[Cell], results: &Results, conditions: &Value) -> Val
     };
     let mean = |mean: &Mean| {
         let reached = results.mean(cells, mean)?.median;
-        Some(json!({ "name": mean.name, "measure": mean.measure, "limit": mean.limit, "reached": reached }))
+        Some(
+            json!({ "server": mean.who.name(), "cells": mean.cells, "measure": mean.measure, "limit": mean.limit, "reached": reached }),
+        )
     };
     let means: Vec<Value> = cell::means().iter().filter_map(mean).collect();
     let cells: Vec<Value> = cells

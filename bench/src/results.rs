@@ -82,7 +82,7 @@ impl Results {
         let mut sums: Vec<Option<f64>> = Vec::new();
         for name in &mean.cells {
             let cell = cells.iter().find(|cell| cell.name == *name)?;
-            let target = cell.targets.iter().find(|target| target.measure == mean.measure)?;
+            let target = cell.targets.iter().find(|target| mean.is_of(target))?;
             let logarithms =
                 self.reached_by_round(name, target).into_iter().map(|reached| reached.map(f64::ln));
             sums = if sums.is_empty() {
@@ -144,7 +144,6 @@ mod tests {
             for (name, factor) in means[0].cells.iter().zip([1.0, 1.0, 4.0, 0.25]) {
                 push(name, &Contestant::WhubGateway, whub * factor);
                 push(name, &Contestant::NginxWs, nginx);
-                push(name, &Contestant::NginxWs2, 100.0);
                 push(name, &Contestant::HaproxyWs, haproxy);
             }
         }

@@ -93,12 +93,12 @@ fn start_haproxy(name: &str, upstream: Server, core: Option<usize>, more: &str) 
 }
 
 /// The hub's gateway with the endpoint `echo`.
-pub(crate) fn gateway(binary: &str, echo: Server, core: Option<usize>) -> Result<Server, Fault> {
+pub(crate) fn gateway(name: &str, binary: &str, echo: Server, core: Option<usize>) -> Result<Server, Fault> {
     let text = format!("[[endpoints]]\nname = \"echo\"\nurl = \"ws://{}{}\"\n", echo.addr, echo.echo_path);
-    let (folder, file) = configured("whub-gateway", &text)?;
+    let (folder, file) = configured(name, &text)?;
     let mut command = pinned(core, binary);
     command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(file);
-    let mut server = Server::announced("whub-gateway", command)?;
+    let mut server = Server::announced(name, command)?;
     server.folder = Some(folder);
     server.echo_path = "/gateway/echo".to_owned();
     server.behind = Some(Box::new(echo));
