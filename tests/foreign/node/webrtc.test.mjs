@@ -9,13 +9,13 @@ import { chromium } from "playwright-core";
 import WebSocket from "ws";
 
 const hub = process.env.WHUB_SERVER;
-const place = `${hub.replace(/^ws/, "http")}/webrtc/`;
+const folder = fileURLToPath(new URL("../../../examples/webrtc-pair", import.meta.url));
 const patience = { timeout: 120_000 };
 
 let browser;
 const ends = [];
 before(async () => {
-  await provide(fileURLToPath(new URL("../../../examples/webrtc-pair", import.meta.url)));
+  await provide(hub);
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     timeout: 120_000,
@@ -28,22 +28,28 @@ after(async () => {
   for (const end of ends.reverse()) await end();
 });
 
-async function provide(folder) {
-  const provider = spawn(process.env.WHUB_BIN, ["provide", "/webrtc", "--files", folder], { stdio: ["ignore", "inherit", "pipe"] });
-  ends.push(() => provider.kill());
-  for await (const line of createInterface({ input: provider.stderr })) {
-    if (line.startsWith("providing")) return;
-    assert.fail(line);
+// Starts `whub` and waits for a line of its standard output or error that begins like this; returns the process and the line.
+async function whub(stream, beginning, ...options) {
+  const child = spawn(process.env.WHUB_BIN, options, { stdio: ["ignore", "pipe", "pipe"] });
+  ends.push(() => child.kill());
+  child[stream === "stdout" ? "stderr" : "stdout"].resume();
+  for await (const line of createInterface({ input: child[stream] })) {
+    if (line.startsWith(beginning)) return { child, line };
   }
+  return assert.fail(`whub ${options[0]} ended`);
+}
+
+function provide(at) {
+  return whub("stderr", "providing", "provide", "/webrtc", "--files", folder, "--server", at);
 }
 
 // A visitor of its own: a page in a context that shares nothing with the others. `script` runs before those of the page.
-async function visitor(id, script = () => {}) {
+async function visitor(id, script = () => {}, at = hub) {
   const context = await browser.newContext();
   const page = await context.newPage();
   await page.addInitScript(script);
   page.setDefaultTimeout(60_000);
-  await page.goto(place);
+  await page.goto(`${at.replace(/^ws/, "http")}/webrtc/`);
   await page.fill("#id", id);
   await page.click("#meet button");
   return page;
@@ -120,6 +126,26 @@ test("a lie at the hub does not end a talk that is open", patience, async () => 
   await state(ada, "hub", "waiting");
   await state(ada, "peer", "nobody");
   await ada.context().close();
+});
+
+test("a talk outlives the hub, and both find back to it", patience, async () => {
+  const serve = (address) => whub("stdout", "listening on", "serve", "--listen", address);
+  const first = await serve("127.0.0.1:0");
+  const own = first.line.match(/ws:\S+/)[0];
+  await provide(own);
+  const [ada, bob] = [await visitor("outlives", undefined, own), await visitor("outlives", undefined, own)];
+  for (const page of [ada, bob]) await state(page, "peer", "direct");
+  first.child.kill("SIGKILL");
+  for (const page of [ada, bob]) await state(page, "hub", "redialling");
+  await says(ada, "without a hub");
+  await hears(bob, "without a hub");
+
+  await serve(new URL(own).host);
+  for (const page of [ada, bob]) await state(page, "hub", "together");
+  for (const page of [ada, bob]) await state(page, "peer", "direct");
+  await says(bob, "with the next one");
+  await hears(ada, "with the next one");
+  await Promise.all([ada, bob].map((page) => page.context().close()));
 });
 
 // A peer that is no page, and lies.
