@@ -78,6 +78,17 @@ impl Grants {
         demand(self.call.iter().any(|granted| granted.matches(path)), "call", path.as_str())
     }
 
+    /// Endpoints of the gateway are called at `/gateway/<name>`, and granted as that.
+    ///
+    /// # Errors
+    /// `Forbidden` when no granted pattern matches that path.
+    pub fn may_reach(&self, endpoint: &str) -> Result<(), Fault> {
+        let path = format!("/gateway/{}", escape(endpoint));
+        let path = ServicePath::parse(&path)
+            .map_err(|error| Fault::fatal(error.code(), "gateway.name", error.to_string()))?;
+        demand(self.call.iter().any(|granted| granted.matches(&path)), "call", path.as_str())
+    }
+
     /// # Errors
     /// `Forbidden` when no granted filter matches the channel.
     pub fn may_publish(&self, channel: &Channel<'_>) -> Result<(), Fault> {
@@ -113,6 +124,18 @@ impl Grants {
     pub fn may_broadcast(&self) -> bool {
         self.message.iter().any(|granted| granted.as_str() == "#")
     }
+}
+
+/// A name as one segment of a path: escaped where a path would read it otherwise.
+fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for character in name.chars() {
+        match character {
+            '/' | '?' | '#' | '%' | ' ' => escaped.push_str(&format!("%{:02X}", u32::from(character))),
+            other => escaped.push(other),
+        }
+    }
+    escaped
 }
 
 fn demand(allowed: bool, verb: &str, name: &str) -> Result<(), Fault> {

@@ -78,6 +78,14 @@ counters! {
     pair_messages_lost,
     /// Pairs that formed.
     pairs_formed,
+    /// Connections of clients to endpoints that were opened.
+    gateway_opened,
+    /// Messages passed between clients and endpoints, either way.
+    gateway_messages,
+    /// Messages for endpoints that were refused, because theirs was down, full or unknown.
+    gateway_refused,
+    /// Messages that an endpoint was sent when it was lost, and that it did not confirm before.
+    gateway_unconfirmed,
 }
 
 /// One counter.

@@ -8,6 +8,7 @@ mod connection;
 mod discovery;
 mod framing;
 mod gaps;
+mod gateway;
 mod http;
 mod inspect;
 mod local;

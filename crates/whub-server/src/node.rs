@@ -18,6 +18,7 @@ use whub_transport::{DirectWriter, TransportCounters};
 use crate::chain::ChainMaker;
 use crate::config::Config;
 use crate::discovery::Discovery;
+use crate::gateway::Routes;
 use crate::http::HttpCounters;
 use crate::inspect::Inspector;
 use crate::mailbox::{MailboxPolicy, PeerMailbox};
@@ -34,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) inspector: Arc<Inspector>,
     /// What is known of services beside the tables.
     pub(crate) discovery: Arc<Discovery>,
+    /// The endpoints of its gateway.
+    pub(crate) routes: Arc<Routes>,
     /// When the node began.
     pub(crate) started: Instant,
     /// The configuration as it is now; replaced whole on reload.
@@ -77,6 +80,8 @@ impl Node {
         // Without randomness choices can be foreseen, and nothing else.
         hub.services.seed(getrandom::u64().unwrap_or_default());
         hub.services.configure(config.policies());
+        let routes = Arc::new(Routes::default());
+        routes.apply(&config.endpoints);
         let discovery = Arc::new(Discovery::default());
         hub.services.observe(discovery.clone());
         Self {
@@ -86,6 +91,7 @@ impl Node {
             transport,
             http: HttpCounters::default(),
             inspector: Arc::new(Inspector::new(&config.inspect)),
+            routes,
             started: Instant::now(),
             authenticator: RwLock::new(authenticator(&config)),
             config: RwLock::new(Arc::new(config)),
@@ -146,6 +152,7 @@ impl Node {
         }
         self.chain.apply(&self.hub, &config);
         self.hub.services.configure(config.policies());
+        self.routes.apply(&config.endpoints);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.seat_inspector();
         self.tell_all(|| Letter::Recheck);

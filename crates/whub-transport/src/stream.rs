@@ -9,8 +9,9 @@ use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio_rustls::TlsStream;
@@ -61,6 +62,23 @@ impl Stream {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// Has the system ask, after so much silence, whether the other end is there; it is lost when several such questions,
+    /// or bytes sent, stay without an answer for about as long again. Where there is no TCP below, nothing happens.
+    pub fn keep_alive(&self, after: Duration) {
+        match self {
+            Self::Tcp(socket) => {
+                let asks = TcpKeepalive::new().with_time(after).with_interval(after / 5).with_retries(5);
+                let socket = SockRef::from(socket);
+                // Without it a lost peer is found later, by the first bytes that it does not take.
+                let _ = socket.set_tcp_keepalive(&asks);
+                #[cfg(target_os = "linux")]
+                let _ = socket.set_tcp_user_timeout(Some(after * 2));
+            }
+            Self::Tls(tls) => tls.get_ref().0.keep_alive(after),
+            Self::Unix(_) | Self::Boxed(_) => {}
+        }
     }
 
     fn io(self: Pin<&mut Self>) -> Pin<&mut dyn Duplex> {

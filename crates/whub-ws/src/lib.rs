@@ -38,6 +38,7 @@ mod limits;
 mod mask;
 mod utf8;
 mod violation;
+mod walk;
 
 pub use close::{CloseCode, CloseFrame, Closing, REASON_BYTES_MAX};
 pub use decoder::{Batch, Decoder};
@@ -49,3 +50,4 @@ pub use frame::{CONTROL_BYTES_MAX, HEAD_BYTES_MAX, Head, Opcode};
 pub use limits::{Limits, Role};
 pub use mask::mask;
 pub use violation::Violation;
+pub use walk::Walk;

@@ -25,7 +25,7 @@ pub const RESERVED_ROOTS: [&str; 15] = [
 
 /// Those of [`RESERVED_ROOTS`] under which the hub's own services live: they are called like any other, but only the
 /// hub's own modules provide them.
-pub const SERVICE_ROOTS: [&str; 5] = ["auth", "clients", "message", "services", "status"];
+pub const SERVICE_ROOTS: [&str; 6] = ["auth", "clients", "gateway", "message", "services", "status"];
 
 /// The raw path of a call: begins with `/`, keeps its escapes, has no query and no fragment.
 ///

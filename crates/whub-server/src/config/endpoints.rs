@@ -36,7 +36,7 @@ pub struct Endpoint {
     pub balance: Balance,
     /// Header fields of every request to an upstream, in lower case.
     pub headers: Vec<(String, String)>,
-    /// Value of `Authorization` of every request to an upstream.
+    /// Value of `Authorization` of every request to an upstream; without a scheme, a bearer's.
     pub authorization: Option<Secret>,
     /// Subprotocols that the hub offers for connections of its own (`/gateway`, the whub protocol). If not empty, a
     /// client of `/gateway/<name>` can agree on no other.
@@ -177,6 +177,31 @@ impl fmt::Display for EndpointUrl {
 }
 
 impl Endpoint {
+    /// An endpoint about which nothing else is said.
+    #[must_use]
+    pub fn new(name: &str, target: Target) -> Self {
+        Self {
+            name: name.to_owned(),
+            alias: None,
+            target,
+            balance: Balance::LeastConnections,
+            headers: Vec::new(),
+            authorization: None,
+            protocols: Vec::new(),
+            tls_roots: None,
+            connect_timeout: Duration::from_secs(5),
+            health: Health::Connect,
+            health_interval: Duration::from_secs(5),
+            backoff_max: Duration::from_secs(10),
+            connections: None,
+            access: EndpointAccess::Public,
+            clients: Vec::new(),
+            when_down: WhenDown::Refuse,
+            window_bytes: 1 << 20,
+            process: None,
+        }
+    }
+
     /// Whether this is one of its names.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {

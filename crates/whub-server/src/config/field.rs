@@ -85,7 +85,8 @@ impl<T> Field<T> {
             Self::Origins(at) => *at(target) = each(value, origin)?,
             Self::Hosts(at) => *at(target) = each(value, host)?,
             Self::HeaderNames(at) => *at(target) = each(value, header_name)?,
-            Self::Services(at) => *at(target) = each(value, |text| named(&text, Pattern::parse))?,
+            // The endpoints of the gateway are granted as what is called at `/gateway/<name>`.
+            Self::Services(at) => *at(target) = each(value, |text| named(&text, Pattern::parse_own))?,
             Self::Pattern(at) => *at(target) = Some(pattern(value)?),
             Self::Filters(at) => *at(target) = each(value, |text| named(&text, Filter::parse))?,
             Self::HeaderRules(at) => *at(target) = parsed(value)?,

@@ -3,12 +3,14 @@
 //! What is said on it is a [`Talk`]'s: the whub protocol, a plain half of a pair, an echo.
 
 mod bridge;
+mod channel;
 mod client;
 mod echo;
 mod fanout;
 mod framed;
 mod link;
 mod open;
+mod pass;
 mod plain;
 mod relay;
 mod scratch;
@@ -25,8 +27,11 @@ use std::time::{Duration, Instant, SystemTime};
 use whub_core::{Letter, Now, Post as _};
 
 pub(crate) use bridge::Pass;
+pub(crate) use channel::{Voice, admit as admit_to_channel};
 pub(crate) use fanout::{Fanout, Fates, Framed};
-pub(crate) use open::{Dialect, run_bridge, run_echo, run_pair, run_session};
+pub(crate) use open::{Dialect, run_bridge, run_channel, run_echo, run_pair, run_session};
+
+pub(crate) use pass::{Place, run_pass};
 
 use crate::mailbox::{Mail, PeerMailbox, Private};
 use crate::node::{Node, Presence};

@@ -13,6 +13,7 @@ use whub_ws::Limits;
 use whub_ws::deflate::Agreement;
 
 use crate::connection::bridge::{BridgeTalk, Pass};
+use crate::connection::channel::{ChannelTalk, Voice};
 use crate::connection::client::{ClientTalk, Wire};
 use crate::connection::echo::EchoTalk;
 use crate::connection::plain::PlainTalk;
@@ -90,6 +91,22 @@ pub(crate) fn run_bridge(
     let address = Mailbox::new(mailbox.clone());
     tie.hand_over(address.clone());
     let talk = BridgeTalk::new(Arc::clone(&node), address, tie, pass, socket, now().at);
+    Connection::begin(node, talk, link, mailbox, early, &[])
+}
+
+/// A client of an endpoint that is a channel.
+pub(crate) fn run_channel(
+    node: Arc<Node>,
+    stream: Stream,
+    early: Vec<u8>,
+    voice: Voice,
+    deflate: Option<Agreement>,
+) -> impl Future<Output = ()> + Send {
+    // Messages come one by one, to be taken out of their frames.
+    let (link, mailbox) = begin(&node, stream, Framing::Private);
+    let socket = websocket(node.hub.limits.message_bytes, deflate);
+    let address = Mailbox::new(mailbox.clone());
+    let talk = ChannelTalk::new(Arc::clone(&node), address, voice, socket, now().at);
     Connection::begin(node, talk, link, mailbox, early, &[])
 }
 

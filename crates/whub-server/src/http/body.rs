@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::HeaderMap;
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::http::compress::Gzip;
 use crate::http::events::EventStream;
@@ -32,6 +32,7 @@ enum Content {
     Events(Box<EventStream>),
     Live(Live),
     Pair(Box<PairStream>),
+    Passed(Incoming),
 }
 
 /// Why a body broke off. The client sees its connection or stream fail, never a whole-looking half.
@@ -68,6 +69,11 @@ impl HttpBody {
         Self { content: Content::Pair(Box::new(stream)), gzip: None, trailers: None, stay: None }
     }
 
+    /// The answer of an endpoint.
+    pub(super) const fn passed(body: Incoming) -> Self {
+        Self { content: Content::Passed(body), gzip: None, trailers: None, stay: None }
+    }
+
     /// The same, compressed.
     pub(super) fn gzipped(self) -> Self {
         Self { gzip: Some(Box::new(Gzip::new())), ..self }
@@ -85,6 +91,10 @@ impl HttpBody {
             Content::Download(download) => return download.poll_frame(cx),
             Content::Pair(stream) => {
                 return stream.poll_bytes(cx).map(|next| next.map(|bytes| bytes.map(Frame::data)));
+            }
+            Content::Passed(body) => {
+                let broken = |error: hyper::Error| BrokenOff(error.to_string());
+                return Pin::new(body).poll_frame(cx).map(|next| next.map(|frame| frame.map_err(broken)));
             }
             Content::Empty => None,
             Content::Full(bytes) => {
@@ -161,6 +171,7 @@ impl Body for HttpBody {
         match &self.content {
             Content::Empty => true,
             Content::Full(bytes) => bytes.is_empty(),
+            Content::Passed(body) => body.is_end_stream(),
             Content::Download(_) | Content::Events(_) | Content::Live(_) | Content::Pair(_) => false,
         }
     }
@@ -172,6 +183,7 @@ impl Body for HttpBody {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Passed(body) => body.size_hint(),
             Content::Download(_) | Content::Events(_) | Content::Live(_) | Content::Pair(_) => {
                 SizeHint::default()
             }

@@ -19,7 +19,7 @@ use crate::connection::now;
 use crate::http::body::HttpBody;
 use crate::http::caller::{CALL, CallerMailbox};
 use crate::http::exchange::{Download, Exchange, Turn};
-use crate::http::forwarded::{Entrance, Way};
+use crate::http::forwarded::{Way, authority, way};
 use crate::http::head;
 use crate::http::known::{self, Known};
 use crate::http::problem::Problem;
@@ -235,17 +235,6 @@ impl<'a> Asked<'a> {
         let upload = if let Rest::Upload(upload) = rest { Some(upload) } else { None };
         Ok(Exchange::new(Tie::new(Arc::clone(hub), placed.place, caller), upload))
     }
-}
-
-/// The way that the request came.
-fn way(visit: &Visit, config: &Config, parts: &Parts) -> Way {
-    let entrance = Entrance { peer: &visit.peer, is_secure: visit.is_secure, authority: authority(parts) };
-    Way::of(entrance, &config.http.trusted_proxies, &parts.headers)
-}
-
-fn authority(parts: &Parts) -> &str {
-    let named = parts.headers.get(hyper::header::HOST).and_then(|host| host.to_str().ok());
-    parts.uri.authority().map(|authority| authority.as_str()).or(named).unwrap_or_default()
 }
 
 /// A body of known and small length, in one piece; most come in one. With what follows it.

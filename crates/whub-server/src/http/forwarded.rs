@@ -7,8 +7,12 @@ use std::net::IpAddr;
 
 use hyper::HeaderMap;
 use hyper::header::{FORWARDED, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use whub_core::middleware::is_about_the_way;
 use whub_transport::{Networks, PeerAddress};
+
+use crate::config::Config;
+use crate::http::visit::Visit;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -94,6 +98,17 @@ impl Way {
         pairs.push(("x-forwarded-port", &self.port));
         pairs.push(("x-forwarded-proto", self.proto));
     }
+}
+
+/// The way that the request came.
+pub(super) fn way(visit: &Visit, config: &Config, parts: &Parts) -> Way {
+    let entrance = Entrance { peer: &visit.peer, is_secure: visit.is_secure, authority: authority(parts) };
+    Way::of(entrance, &config.http.trusted_proxies, &parts.headers)
+}
+
+pub(super) fn authority(parts: &Parts) -> &str {
+    let named = parts.headers.get(hyper::header::HOST).and_then(|host| host.to_str().ok());
+    parts.uri.authority().map(|authority| authority.as_str()).or(named).unwrap_or_default()
 }
 
 /// Fields that the hub writes.

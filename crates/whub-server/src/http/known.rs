@@ -31,7 +31,19 @@ pub(super) fn caller(
     offered: Option<Box<str>>,
     path: &ServicePath<'_>,
 ) -> Result<Known, Fault> {
-    let verdict = check(visit, headers, offered, path);
+    let verdict = check(visit, headers, offered, visit.node.passes_authorization(path));
+    if verdict.is_err() {
+        visit.node.hub.counters.unauthorized.one();
+    }
+    verdict
+}
+
+/// Finds out who asks for something that is no service.
+///
+/// # Errors
+/// `Unauthorized`.
+pub(super) fn visitor(visit: &Visit, headers: &HeaderMap, offered: Option<Box<str>>) -> Result<Known, Fault> {
+    let verdict = check(visit, headers, offered, false);
     if verdict.is_err() {
         visit.node.hub.counters.unauthorized.one();
     }
@@ -42,7 +54,7 @@ fn check(
     visit: &Visit,
     headers: &HeaderMap,
     offered: Option<Box<str>>,
-    path: &ServicePath<'_>,
+    passes_authorization: bool,
 ) -> Result<Known, Fault> {
     let node = &visit.node;
     if let Some(token) = credentials::own(headers) {
@@ -58,7 +70,7 @@ fn check(
     };
     match node.authenticate(Some(bearer)) {
         Ok(identity) => Ok(Known { identity, token: Some(bearer.into()), hides_authorization: true }),
-        Err(_) if node.passes_authorization(path) => {
+        Err(_) if passes_authorization => {
             let identity = node.authenticate(offered.as_deref())?;
             Ok(Known { identity, token: offered, hides_authorization: false })
         }

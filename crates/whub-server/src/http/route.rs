@@ -20,8 +20,8 @@ use crate::http::problem::Problem;
 use crate::http::upgrade::{self, Place};
 use crate::http::visit::Stay;
 use crate::http::{
-    House, call, compress, cors, credentials, inspect, metrics, page, pair, publish, relay, request_id,
-    status, subscribe, websocket,
+    House, call, compress, cors, credentials, gateway, inspect, metrics, page, pair, publish, relay,
+    request_id, status, subscribe, websocket,
 };
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
@@ -146,6 +146,9 @@ async fn route(
                     return pair::join(visit, config, id, &parts, body).await;
                 }
                 return upgrade::upgrade(visit, config, Request::from_parts(parts, body), Place::Pair(id));
+            }
+            if let Some(own) = path.strip_prefix(gateway::ROOT) {
+                return gateway::answer(visit, config, id, own, parts, body, wants_websocket).await;
             }
             if let Some(own) = path.strip_prefix("/v1/") {
                 return api(visit, config, id, own, parts, body, wants_websocket).await;

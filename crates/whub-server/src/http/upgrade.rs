@@ -34,6 +34,17 @@ const JSON: &str = "whub.v1.json";
 /// The subprotocol for plain WebSockets that offer one only to carry a token.
 pub(super) const PLAIN: &str = "whub.plain";
 
+/// The compression of a conversation that the hub itself takes part in, where the configuration allows it.
+pub(super) fn agree(config: &Config, handshake: &Upgrade<'_>) -> Option<deflate::Agreement> {
+    if config.websocket.deflate { handshake.accept_deflate(&deflate::Config::default()) } else { None }
+}
+
+/// The subprotocol of a plain conversation: any will do, but a token is never repeated.
+pub(super) fn choose_plain<'a>(handshake: &Upgrade<'a>) -> Option<&'a str> {
+    let plain = handshake.choose_protocol(|name| name == PLAIN);
+    plain.or_else(|| handshake.choose_protocol(|name| !credentials::is_token(name)))
+}
+
 /// What a WebSocket is opened for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place<'a> {
@@ -72,10 +83,7 @@ pub(super) fn upgrade(
     let handshake = read(&parts, &body)?;
     let agreed = match place {
         Place::Echo => handshake.accept_deflate(&deflate::Config::default()),
-        Place::Session | Place::Pair(_) if config.websocket.deflate => {
-            handshake.accept_deflate(&deflate::Config::default())
-        }
-        Place::Session | Place::Pair(_) => None,
+        Place::Session | Place::Pair(_) => agree(config, &handshake),
     };
     let token = token(&handshake, &parts.headers)?;
     let protocol = choose(&handshake, place)?;
@@ -123,8 +131,7 @@ pub(super) fn token(handshake: &Upgrade<'_>, headers: &HeaderMap) -> Result<Opti
 
 fn choose<'a>(handshake: &Upgrade<'a>, place: Place<'_>) -> Result<Option<&'a str>, Problem> {
     if !matches!(place, Place::Session) {
-        let plain = handshake.choose_protocol(|name| name == PLAIN);
-        return Ok(plain.or_else(|| handshake.choose_protocol(|name| !credentials::is_token(name))));
+        return Ok(choose_plain(handshake));
     }
     let chosen = handshake.choose_protocol(|name| matches!(name, BINARY | JSON));
     chosen.map(Some).ok_or_else(|| {

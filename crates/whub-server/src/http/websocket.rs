@@ -9,7 +9,6 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
 use whub_core::Packet;
 use whub_proto::Body;
-use whub_ws::deflate;
 use whub_ws::handshake::Upgrade;
 
 use crate::config::Config;
@@ -66,8 +65,7 @@ pub(super) async fn open(
         Turn::Upload(_) => return Err(call::bad_answer("a WebSocket has no body".into())),
     };
     let protocol = choose(&packet, &handshake, &offers)?;
-    let agreed =
-        if config.websocket.deflate { handshake.accept_deflate(&deflate::Config::default()) } else { None };
+    let agreed = upgrade::agree(config, &handshake);
     let mut accepted = upgrade::accept(&handshake, protocol.as_deref(), agreed);
     pass_headers(&packet, &mut accepted);
     visit.node.http.upgrades.one();

@@ -13,6 +13,7 @@ mod channels;
 mod compression;
 mod cors;
 mod discovery;
+mod endpoints;
 mod forwarded;
 mod hosts;
 mod http2;

@@ -1,0 +1,29 @@
+//! The endpoint gateway: named WebSocket servers that one address reaches, and that the hub looks after.
+//!
+//! ```text
+//! /gateway/<name> ─► http/gateway ─► open ─► an upstream          connection/pass: byte for byte
+//! /gateway        ─► connection/mux ─► a leg per route ─► the same, inside the hub
+//!                                    routes: names ─► route ─► upstreams ◄─ health
+//! ```
+//!
+//! Deliberately absent: a connection to an endpoint that several clients share. What an endpoint says is for the one
+//! client whose connection it is; nobody could tell otherwise whom it means.
+
+mod health;
+mod open;
+mod route;
+mod routes;
+mod upstream;
+
+pub(crate) use open::{Asked, Opened, Outcome, add_own_headers, connect, nonce, open, target};
+pub(crate) use route::{Route, Seat};
+pub(crate) use routes::Routes;
+pub(crate) use upstream::{KEEP_ALIVE, Occupied};
+
+use whub_core::Fault;
+use whub_proto::Code;
+
+/// The fault of a name that no endpoint has.
+pub(crate) fn unknown(name: &str) -> Fault {
+    Fault::fatal(Code::NotFound, "gateway.unknown", format!("there is no endpoint {name}"))
+}

@@ -1,0 +1,210 @@
+//! An endpoint as it runs: its upstreams, who is connected, whether it is up.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use whub_core::{Fault, Identity, Letter, Post, SessionId};
+use whub_proto::Code;
+
+use crate::config::{Balance, Endpoint, EndpointAccess, Target};
+use crate::gateway::health;
+use crate::gateway::upstream::{Occupied, Upstream};
+
+/// An endpoint, known to clients by its name.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) upstreams: Vec<Arc<Upstream>>,
+    /// For taking turns.
+    turn: AtomicUsize,
+    /// The sessions that use it, so that they can be told when it goes. Held to insert, remove or copy.
+    sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
+    /// Whether any upstream is up.
+    up: watch::Sender<bool>,
+    /// Those who look after its upstreams; they end with it.
+    watchers: Mutex<JoinSet<()>>,
+}
+
+impl Route {
+    /// An endpoint whose upstreams are looked after from now on.
+    pub(super) fn start(endpoint: Endpoint) -> Arc<Self> {
+        Self::with_sockets(endpoint, Arc::default())
+    }
+
+    /// The same endpoint under new rules; who is connected stays.
+    pub(super) fn replace(&self, endpoint: Endpoint) -> Arc<Self> {
+        Self::with_sockets(endpoint, Arc::clone(&self.sockets))
+    }
+
+    fn with_sockets(
+        endpoint: Endpoint,
+        sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
+    ) -> Arc<Self> {
+        let upstreams = match &endpoint.target {
+            Target::Upstreams(urls) => {
+                urls.iter().map(|url| Arc::new(Upstream::new(url.clone(), &endpoint))).collect()
+            }
+            Target::Service(_) | Target::Channel(_) | Target::Pair(_) => Vec::new(),
+        };
+        let route = Arc::new(Self {
+            endpoint,
+            upstreams,
+            turn: AtomicUsize::new(0),
+            sockets,
+            up: watch::Sender::new(true),
+            watchers: Mutex::default(),
+        });
+        let mut watchers = route.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        for upstream in &route.upstreams {
+            watchers.spawn(health::watch(Arc::downgrade(&route), Arc::clone(upstream)));
+        }
+        drop(watchers);
+        route
+    }
+
+    /// The name that clients of the gateway see.
+    pub(crate) fn name(&self) -> &str {
+        &self.endpoint.name
+    }
+
+    /// Whether any upstream is up. Endpoints without upstreams are as good as what is behind them.
+    pub(crate) fn is_up(&self) -> bool {
+        *self.up.borrow()
+    }
+
+    /// Changes when the endpoint goes down or comes back.
+    pub(crate) fn news(&self) -> watch::Receiver<bool> {
+        self.up.subscribe()
+    }
+
+    /// Whether this client may use it.
+    ///
+    /// # Errors
+    /// `Forbidden`, or `Unauthorized` for who has shown no token.
+    pub(crate) fn admit(&self, identity: &Identity) -> Result<(), Fault> {
+        identity.grants.may_reach(self.name())?;
+        let user = identity.user.as_deref();
+        let is_welcome = match self.endpoint.access {
+            EndpointAccess::Public => true,
+            EndpointAccess::Authenticated => user.is_some(),
+            EndpointAccess::Named => {
+                user.is_some_and(|user| self.endpoint.clients.iter().any(|known| known == user))
+            }
+        };
+        if is_welcome {
+            return Ok(());
+        }
+        let (code, reason) = match user {
+            None => (Code::Unauthorized, "this endpoint needs a token"),
+            Some(_) => (Code::Forbidden, "this endpoint is for other clients"),
+        };
+        Err(Fault::fatal(code, "gateway.access", reason))
+    }
+
+    /// A place among those who are connected.
+    ///
+    /// # Errors
+    /// When there are as many as there may be.
+    pub(crate) fn seat(&self, post: &Arc<dyn Post>) -> Result<Seat, Fault> {
+        let mut sockets = lock(&self.sockets);
+        if self.endpoint.connections.is_some_and(|most| sockets.len() >= most) {
+            let reason = format!("the endpoint {} has as many connections as it may have", self.name());
+            return Err(Fault::passing(Code::Unavailable, "gateway.full", 1000, reason));
+        }
+        sockets.insert(post.session(), Arc::downgrade(post));
+        Ok(Seat { session: post.session(), sockets: Arc::clone(&self.sockets) })
+    }
+
+    /// Sessions that are connected to it.
+    pub(crate) fn sockets(&self) -> usize {
+        lock(&self.sockets).len()
+    }
+
+    /// Tells everybody who is connected that the endpoint is not what it was.
+    pub(super) fn dismiss(&self, fault: &Fault) {
+        let posts: Vec<_> = lock(&self.sockets).values().filter_map(Weak::upgrade).collect();
+        for post in posts {
+            // One that has just ended needs no telling.
+            let _ = post.post(Letter::Kick(fault.clone()));
+        }
+    }
+
+    /// The upstream for the next connection, of those that are up and not among `tried`.
+    pub(super) fn choose(&self, tried: &[Arc<Upstream>]) -> Option<Arc<Upstream>> {
+        let is_free = |upstream: &&Arc<Upstream>| {
+            upstream.is_up() && !tried.iter().any(|other| Arc::ptr_eq(other, upstream))
+        };
+        let mut free = self.upstreams.iter().filter(is_free);
+        let chosen = match self.endpoint.balance {
+            Balance::First => free.next(),
+            Balance::LeastConnections => free.min_by_key(|upstream| upstream.connections()),
+            Balance::RoundRobin | Balance::Random => {
+                let free: Vec<_> = free.collect();
+                let number = match self.endpoint.balance {
+                    Balance::Random => getrandom::u32().unwrap_or_default() as usize,
+                    Balance::RoundRobin | Balance::First | Balance::LeastConnections => {
+                        self.turn.fetch_add(1, Relaxed)
+                    }
+                };
+                free.get(number % free.len().max(1)).copied()
+            }
+        };
+        chosen.cloned()
+    }
+
+    /// An upstream answered.
+    pub(super) fn note_up(&self, upstream: &Upstream) {
+        if upstream.rise() {
+            tracing::info!(endpoint = self.name(), upstream = %upstream.url, "upstream is up");
+        }
+        self.tell();
+    }
+
+    /// An upstream did not answer.
+    pub(super) fn note_down(&self, upstream: &Upstream, why: &str) {
+        if upstream.fall(why, Instant::now()) {
+            tracing::warn!(endpoint = self.name(), upstream = %upstream.url, "upstream is down: {why}");
+        }
+        upstream.alarm.notify_one();
+        self.tell();
+    }
+
+    /// The fault of an endpoint that is down, with what was seen last.
+    pub(super) fn is_down(&self, seen: Option<String>) -> Fault {
+        let known = || self.upstreams.iter().find_map(|upstream| upstream.trouble());
+        let why = seen.or_else(|| known().map(|trouble| trouble.what.into()));
+        let why = why.map_or_else(String::new, |why| format!(": {why}"));
+        let reason = format!("the endpoint {} is down{why}", self.name());
+        Fault::passing(Code::Unavailable, "gateway.down", 1000, reason)
+    }
+
+    fn tell(&self) {
+        let is_up = self.upstreams.iter().any(|upstream| upstream.is_up());
+        self.up.send_if_modified(|up| std::mem::replace(up, is_up) != is_up);
+    }
+
+    pub(super) fn occupy(upstream: &Arc<Upstream>) -> Occupied {
+        upstream.occupy()
+    }
+}
+
+/// A session's place at an endpoint.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    session: SessionId,
+    sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        lock(&self.sockets).remove(&self.session);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
