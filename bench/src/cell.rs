@@ -1,7 +1,8 @@
 //! The cells of the table: what is done, on which servers, and which figure is to be reached.
 
 use Contestant::{
-    Direct, Haproxy, Mosquitto, Nats, NatsFree, Nginx, Raw, RawRelay, Whub, WhubExpose, WhubFree,
+    Direct, Haproxy, HaproxyWs, HaproxyWsFree, Mosquitto, Nats, NatsFree, Nginx, NginxWs, NginxWsFree, Raw,
+    RawRelay, Whub, WhubExpose, WhubFree, WhubGateway, WhubGatewayFree,
 };
 
 use crate::load::stream::Way;
@@ -46,6 +47,10 @@ pub(crate) enum Contestant {
     WhubFree,
     /// The hub and `whub expose`, which brings it an application.
     WhubExpose,
+    /// The hub's gateway, before an echo in another process.
+    WhubGateway,
+    /// The same, on all cores.
+    WhubGatewayFree,
     /// Nothing between the two ends.
     Direct,
     /// nats-server.
@@ -58,6 +63,14 @@ pub(crate) enum Contestant {
     Nginx,
     /// HAProxy as reverse proxy.
     Haproxy,
+    /// nginx with larger buffers, before the gateway's echo.
+    NginxWs,
+    /// The same with two workers, on all cores.
+    NginxWsFree,
+    /// HAProxy with larger buffers, before the gateway's echo.
+    HaproxyWs,
+    /// The same, on all cores.
+    HaproxyWsFree,
     /// A WebSocket echo by address.
     Peer(String),
 }
@@ -71,12 +84,18 @@ impl Contestant {
             Self::Whub => "whub",
             Self::WhubFree => "whub-free",
             Self::WhubExpose => "whub-expose",
+            Self::WhubGateway => "whub-gateway",
+            Self::WhubGatewayFree => "whub-gateway-free",
             Self::Direct => "direct",
             Self::Nats => "nats",
             Self::NatsFree => "nats-free",
             Self::Mosquitto => "mosquitto",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
+            Self::NginxWs => "nginx-ws",
+            Self::NginxWsFree => "nginx-ws-free",
+            Self::HaproxyWs => "haproxy-ws",
+            Self::HaproxyWsFree => "haproxy-ws-free",
             Self::Peer(name) => name,
         }
     }
@@ -89,8 +108,8 @@ pub(crate) struct Target {
     pub(crate) who: Contestant,
     /// Which measured value.
     pub(crate) measure: &'static str,
-    /// Divided by the same value of this cell and server; absolute without.
-    pub(crate) against: Option<(&'static str, Contestant)>,
+    /// Divided by the same value of this cell and server, of several by the best of the round; absolute without.
+    pub(crate) against: Vec<(&'static str, Contestant)>,
     /// The limit.
     pub(crate) limit: f64,
     /// True if the value must not be below the limit, false if not above.
@@ -112,6 +131,26 @@ pub(crate) struct Cell {
     pub(crate) targets: Vec<Target>,
 }
 
+/// A figure of several cells together: the geometric mean of what they reach in a round.
+#[derive(Clone, Debug)]
+pub(crate) struct Mean {
+    /// Who has to reach it.
+    pub(crate) who: Contestant,
+    /// The cells, each with a target for that server and this measure.
+    pub(crate) cells: Vec<&'static str>,
+    /// Which measured value.
+    pub(crate) measure: &'static str,
+    /// The limit that it must not exceed.
+    pub(crate) limit: f64,
+}
+
+impl Mean {
+    /// Whether it is made of what this target reaches.
+    pub(crate) fn is_of(&self, target: &Target) -> bool {
+        target.who == self.who && target.measure == self.measure
+    }
+}
+
 const SMALL: usize = 128;
 const LARGE: usize = 16 * 1024;
 
@@ -121,7 +160,19 @@ pub(crate) fn all() -> Vec<Cell> {
     cells.extend(pairs());
     cells.extend(brokers());
     cells.extend(doors());
+    cells.extend(gateways());
     cells
+}
+
+/// All figures of several cells.
+pub(crate) fn means() -> Vec<Mean> {
+    let gateway = |who, measure| Mean { who, cells: GATEWAYS.to_vec(), measure, limit: 1.05 };
+    vec![
+        gateway(WhubGateway, "cpu_us"),
+        gateway(WhubGateway, "p50_us"),
+        gateway(WhubGatewayFree, "cpu_us"),
+        gateway(WhubGatewayFree, "p50_us"),
+    ]
 }
 
 fn cell(name: &'static str, shape: Shape, raw: Option<&'static str>, contestants: &[Contestant]) -> Cell {
@@ -219,6 +270,33 @@ fn doors() -> Vec<Cell> {
     ]
 }
 
+const GATEWAYS: [&str; 4] = ["gateway-1x1", "gateway-64x1", "gateway-64x16", "gateway-16k-8x4"];
+
+/// One hop before a WebSocket echo.
+fn gateways() -> Vec<Cell> {
+    let alike = [(WhubGateway, [NginxWs, HaproxyWs]), (WhubGatewayFree, [NginxWsFree, HaproxyWsFree])];
+    let echo = |nth: usize, raw, conns, window, len| {
+        let name = GATEWAYS[nth];
+        let mut echo = cell(name, Shape::Echo { conns, window, len, per_second: None }, Some(raw), &[]);
+        for (who, others) in &alike {
+            echo.contestants.push(who.clone());
+            echo.contestants.extend(others.iter().cloned());
+            let against = others.clone().map(|other| (name, other)).to_vec();
+            for measure in ["cpu_us", "p50_us"] {
+                let (who, against) = (who.clone(), against.clone());
+                echo.targets.push(Target { who, measure, against, limit: 1.25, at_least: false });
+            }
+        }
+        echo
+    };
+    vec![
+        echo(0, "echo-1x1", 1, 1, SMALL),
+        echo(1, "echo-64x1", 64, 1, SMALL),
+        echo(2, "echo-64x16", 64, 16, SMALL),
+        echo(3, "echo-16k-8x4", 8, 4, LARGE),
+    ]
+}
+
 /// The cells whose name begins with one of `wanted` (all if it is empty), and those they are compared with.
 pub(crate) fn chosen(wanted: &[String]) -> Vec<Cell> {
     let all = all();
@@ -228,7 +306,7 @@ pub(crate) fn chosen(wanted: &[String]) -> Vec<Cell> {
         .iter()
         .filter(is_wanted)
         .flat_map(|cell| {
-            let against = cell.targets.iter().filter_map(|target| Some(target.against.as_ref()?.0));
+            let against = cell.targets.iter().flat_map(|target| target.against.iter().map(|(cell, _)| *cell));
             against.chain(cell.raw).chain([cell.name])
         })
         .collect();
@@ -236,15 +314,15 @@ pub(crate) fn chosen(wanted: &[String]) -> Vec<Cell> {
 }
 
 fn at_most(measure: &'static str, cell: &'static str, server: Contestant, limit: f64) -> Target {
-    Target { who: Whub, measure, against: Some((cell, server)), limit, at_least: false }
+    Target { who: Whub, measure, against: vec![(cell, server)], limit, at_least: false }
 }
 
 fn at_least(measure: &'static str, cell: &'static str, server: Contestant, limit: f64) -> Target {
-    Target { who: Whub, measure, against: Some((cell, server)), limit, at_least: true }
+    Target { who: Whub, measure, against: vec![(cell, server)], limit, at_least: true }
 }
 
 fn absolute(measure: &'static str, limit: f64) -> Target {
-    Target { who: Whub, measure, against: None, limit, at_least: false }
+    Target { who: Whub, measure, against: Vec::new(), limit, at_least: false }
 }
 
 #[cfg(test)]
@@ -254,9 +332,16 @@ mod tests {
     #[test]
     fn every_target_refers_to_a_contestant_of_its_cell() {
         let all = all();
-        for (cell, server) in all.iter().flat_map(|cell| &cell.targets).filter_map(|t| t.against.as_ref()) {
+        for (cell, server) in all.iter().flat_map(|cell| &cell.targets).flat_map(|t| &t.against) {
             let found = all.iter().find(|other| other.name == *cell).expect("a cell of this name");
             assert!(found.contestants.contains(server), "{cell} has no {}", server.name());
+        }
+        for mean in means() {
+            let has_target = |name| {
+                let cell = all.iter().find(|cell| cell.name == name).expect("a cell of this name");
+                cell.targets.iter().any(|target| mean.is_of(target))
+            };
+            assert!(mean.cells.iter().all(|name| has_target(*name)), "{mean:?}");
         }
         for cell in &all {
             assert!(

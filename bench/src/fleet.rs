@@ -52,7 +52,14 @@ impl Fleet {
     }
 
     fn core(&self, contestant: &Contestant) -> Option<usize> {
-        let free = matches!(contestant, Contestant::WhubFree | Contestant::NatsFree);
+        let free = matches!(
+            contestant,
+            Contestant::WhubFree
+                | Contestant::NatsFree
+                | Contestant::WhubGatewayFree
+                | Contestant::NginxWsFree
+                | Contestant::HaproxyWsFree
+        );
         self.layout.server_core.filter(|_| !free)
     }
 
@@ -64,20 +71,33 @@ impl Fleet {
             Contestant::Whub | Contestant::WhubFree => {
                 Server::whub(contestant.name(), &self.layout.whub, self.core(contestant))
             }
+            Contestant::WhubGateway | Contestant::WhubGatewayFree => {
+                server::gateway(contestant.name(), &self.layout.whub, self.echo()?, self.core(contestant))
+            }
             Contestant::WhubExpose => Server::exposing(&self.layout.whub, self.stub()?, core),
             Contestant::Direct => Ok(Server::nobody("direct")),
             Contestant::Nats | Contestant::NatsFree => server::nats(contestant.name(), self.core(contestant)),
             Contestant::Mosquitto => server::mosquitto(core),
             Contestant::Nginx => {
                 let workers = if shape == Shape::Storm { 2 } else { 1 };
-                server::nginx(self.stub()?, workers, core)
+                server::nginx(contestant.name(), self.stub()?, workers, core)
             }
-            Contestant::Haproxy => server::haproxy(self.stub()?, core),
+            Contestant::NginxWs => server::nginx_ws(contestant.name(), self.echo()?, 1, core),
+            Contestant::NginxWsFree => server::nginx_ws(contestant.name(), self.echo()?, 2, None),
+            Contestant::Haproxy => server::haproxy(contestant.name(), self.stub()?, core),
+            Contestant::HaproxyWs | Contestant::HaproxyWsFree => {
+                server::haproxy_ws(contestant.name(), self.echo()?, self.core(contestant))
+            }
             Contestant::Peer(name) => {
                 let url = self.layout.peers.get(name).map_or("", String::as_str);
                 Server::by_address(name, url)
             }
         }
+    }
+
+    /// The WebSocket echo behind the gateways: a hub's, which is nobody's raw floor but conforms.
+    fn echo(&self) -> Result<Server, Fault> {
+        Server::whub("echo", &self.layout.whub, self.layout.generator_core)
     }
 
     /// What the proxies stand in front of; its work is not the proxy's, so it runs beside the generator.

@@ -96,12 +96,18 @@ fn framing(contestant: &Contestant) -> Framing {
         Contestant::Whub
         | Contestant::WhubFree
         | Contestant::WhubExpose
+        | Contestant::WhubGateway
+        | Contestant::WhubGatewayFree
         | Contestant::Direct
         | Contestant::Nats
         | Contestant::NatsFree
         | Contestant::Mosquitto
         | Contestant::Nginx
         | Contestant::Haproxy
+        | Contestant::NginxWs
+        | Contestant::NginxWsFree
+        | Contestant::HaproxyWs
+        | Contestant::HaproxyWsFree
         | Contestant::Peer(_) => Framing::WebSocket,
     }
 }
@@ -174,9 +180,15 @@ fn fanout(
         Contestant::Raw
         | Contestant::RawRelay
         | Contestant::WhubExpose
+        | Contestant::WhubGateway
+        | Contestant::WhubGatewayFree
         | Contestant::Direct
         | Contestant::Nginx
         | Contestant::Haproxy
+        | Contestant::NginxWs
+        | Contestant::NginxWsFree
+        | Contestant::HaproxyWs
+        | Contestant::HaproxyWsFree
         | Contestant::Peer(_) => Err(Fault::protocol("no broker")),
     }
 }
@@ -197,10 +209,16 @@ fn call(contestant: &Contestant, server: &Server, callers: usize, span: Duration
         Contestant::Raw
         | Contestant::RawRelay
         | Contestant::WhubExpose
+        | Contestant::WhubGateway
+        | Contestant::WhubGatewayFree
         | Contestant::Direct
         | Contestant::Mosquitto
         | Contestant::Nginx
         | Contestant::Haproxy
+        | Contestant::NginxWs
+        | Contestant::NginxWsFree
+        | Contestant::HaproxyWs
+        | Contestant::HaproxyWsFree
         | Contestant::Peer(_) => Err(Fault::protocol("no calls")),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::cell::{Cell, Contestant, Target};
+use crate::cell::{self, Cell, Contestant, Mean, Target};
 use crate::results::{Results, Spread, met};
 
 /// One table: a row per cell and server; on the hub's rows the figures to reach.
@@ -20,6 +20,16 @@ pub(crate) fn markdown(cells: &[Cell], results: &Results, conditions: &Value) ->
     for cell in cells {
         for server in &cell.contestants {
             text += &row(cell, server, results);
+        }
+    }
+    for mean in cell::means() {
+        if let Some(reached) = results.mean(cells, &mean) {
+            let (name, measure) = (mean.who.name(), label(mean.measure));
+            text += &format!(
+                "\n{name}, geometric mean of {measure}: ≤ {}: {}\n",
+                mean.limit,
+                outcome(&mean, reached)
+            );
         }
     }
     for (cell, server, reason) in results.faults() {
@@ -60,7 +70,32 @@ fn row(cell: &Cell, server: &Contestant, results: &Results) -> String {
 
 /// `CPU ≤ 1.26 × raw echo-64x16: 1.11 [1.05–1.20] met`
 fn verdict(cell: &Cell, target: &Target, results: &Results) -> String {
-    let name = match target.measure {
+    let name = label(target.measure);
+    let sign = if target.at_least { '≥' } else { '≤' };
+    let of = |(other, server): &(&str, Contestant)| {
+        let other = if *other == cell.name { String::new() } else { format!(" {other}") };
+        format!("{}{other}", server.name())
+    };
+    let against = match target.against.as_slice() {
+        [] => String::new(),
+        [one] => format!(" × {}", of(one)),
+        several => format!(" × the best of {}", several.iter().map(of).collect::<Vec<_>>().join(", ")),
+    };
+    let outcome = match results.reached(cell.name, target) {
+        Some(reached) if met(target, reached) => format!("{} **met**", spread(Some(reached))),
+        Some(reached) => format!("{} **missed**", spread(Some(reached))),
+        None => "not measured".to_owned(),
+    };
+    format!("{name} {sign} {}{against}: {outcome}", target.limit)
+}
+
+fn outcome(mean: &Mean, reached: Spread) -> String {
+    let word = if reached.median <= mean.limit { "met" } else { "missed" };
+    format!("{} **{word}**", spread(Some(reached)))
+}
+
+fn label(measure: &'static str) -> &'static str {
+    match measure {
         "cpu_us" => "CPU",
         "p50_us" => "p50",
         "per_cpu_s" => "per CPU s",
@@ -70,18 +105,7 @@ fn verdict(cell: &Cell, target: &Target, results: &Results) -> String {
         "least" => "calls per provider",
         "grown_kib" => "KiB grown",
         other => other,
-    };
-    let sign = if target.at_least { '≥' } else { '≤' };
-    let against = target.against.as_ref().map_or_else(String::new, |(other, server)| {
-        let other = if *other == cell.name { String::new() } else { format!(" {other}") };
-        format!(" × {}{other}", server.name())
-    });
-    let outcome = match results.reached(cell.name, target) {
-        Some(reached) if met(target, reached) => format!("{} **met**", spread(Some(reached))),
-        Some(reached) => format!("{} **missed**", spread(Some(reached))),
-        None => "not measured".to_owned(),
-    };
-    format!("{name} {sign} {}{against}: {outcome}", target.limit)
+    }
 }
 
 /// Median and range, three digits each.
@@ -121,7 +145,7 @@ pub(crate) fn json(cells: &[Cell], results: &Results, conditions: &Value) -> Val
             json!({
                 "server": target.who.name(),
                 "measure": target.measure,
-                "against": target.against.as_ref().map(|(cell, server)| json!([cell, server.name()])),
+                "against": target.against.iter().map(|(cell, server)| json!([cell, server.name()])).collect::<Vec<_>>(),
                 "limit": target.limit,
                 "at_least": target.at_least,
                 "reached": reached.map(|reached| reached.median),
@@ -130,17 +154,23 @@ pub(crate) fn json(cells: &[Cell], results: &Results, conditions: &Value) -> Val
         };
         cell.targets.iter().map(target).collect()
     };
+    let mean = |mean: &Mean| {
+        let reached = results.mean(cells, mean)?.median;
+        Some(
+            json!({ "server": mean.who.name(), "cells": mean.cells, "measure": mean.measure, "limit": mean.limit, "reached": reached }),
+        )
+    };
+    let means: Vec<Value> = cell::means().iter().filter_map(mean).collect();
     let cells: Vec<Value> = cells
         .iter()
         .map(|cell| json!({ "cell": cell.name, "servers": servers(cell), "targets": targets(cell) }))
         .collect();
-    json!({ "conditions": conditions, "cells": cells })
+    json!({ "conditions": conditions, "cells": cells, "means": means })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell;
     use crate::run::Sample;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cell::{Contestant, Target};
+use crate::cell::{Cell, Contestant, Mean, Target};
 use crate::run::Sample;
 
 /// Median and range of one value over the rounds.
@@ -74,10 +74,41 @@ impl Results {
 
     /// What was reached in `cell`, in the terms of the target.
     pub(crate) fn reached(&self, cell: &str, target: &Target) -> Option<Spread> {
-        match &target.against {
-            Some((other, server)) => self.ratio((cell, &target.who), (other, server), target.measure),
-            None => self.spread(cell, &target.who, target.measure),
+        Spread::of(self.reached_by_round(cell, target).into_iter().flatten().collect())
+    }
+
+    /// The geometric mean of what the cells reached, of the rounds in which each of them counts.
+    pub(crate) fn mean(&self, cells: &[Cell], mean: &Mean) -> Option<Spread> {
+        let mut sums: Vec<Option<f64>> = Vec::new();
+        for name in &mean.cells {
+            let cell = cells.iter().find(|cell| cell.name == *name)?;
+            let target = cell.targets.iter().find(|target| mean.is_of(target))?;
+            let logarithms =
+                self.reached_by_round(name, target).into_iter().map(|reached| reached.map(f64::ln));
+            sums = if sums.is_empty() {
+                logarithms.collect()
+            } else {
+                sums.into_iter().zip(logarithms).map(|(sum, more)| Some(sum? + more?)).collect()
+            };
         }
+        let count = mean.cells.len() as f64;
+        Spread::of(sums.into_iter().flatten().map(|sum| (sum / count).exp()).collect())
+    }
+
+    fn reached_by_round(&self, cell: &str, target: &Target) -> Vec<Option<f64>> {
+        let value = |cell: &str, server: &Contestant, round: usize| {
+            self.rounds(cell, server).get(round)?.as_ref().ok()?.get(target.measure).copied()
+        };
+        let best = |round| {
+            let others: Option<Vec<f64>> =
+                target.against.iter().map(|(cell, server)| value(cell, server, round)).collect();
+            others?.into_iter().reduce(if target.at_least { f64::max } else { f64::min })
+        };
+        let reached = |round| {
+            let own = value(cell, &target.who, round)?;
+            if target.against.is_empty() { Some(own) } else { Some(own / best(round)?) }
+        };
+        (0..self.rounds(cell, &target.who).len()).map(reached).collect()
     }
 }
 
@@ -99,6 +130,28 @@ mod tests {
         }
         let ratio = results.ratio(("echo", &Contestant::Whub), ("echo", &Contestant::Raw), "cpu_us");
         assert_eq!(ratio, Some(Spread { median: 1.5, low: 1.1, high: 2.0 }));
+    }
+
+    #[test]
+    fn the_best_of_several_is_that_of_the_round_and_the_mean_is_geometric() {
+        let cells = crate::cell::chosen(&["gateway".to_owned()]);
+        let means = crate::cell::means();
+        let mut results = Results::default();
+        let mut push = |cell: &str, server: &Contestant, cpu| {
+            results.push(cell, server, Ok(Sample::from([("cpu_us", cpu)])));
+        };
+        for (whub, nginx, haproxy) in [(4.0, 2.0, 8.0), (8.0, 16.0, 4.0)] {
+            for (name, factor) in means[0].cells.iter().zip([1.0, 1.0, 4.0, 0.25]) {
+                push(name, &Contestant::WhubGateway, whub * factor);
+                push(name, &Contestant::NginxWs, nginx);
+                push(name, &Contestant::HaproxyWs, haproxy);
+            }
+        }
+        let cell = cells.iter().find(|cell| cell.name == "gateway-64x16").expect("a cell of this name");
+        assert_eq!(results.reached(cell.name, &cell.targets[0]).map(|reached| reached.median), Some(8.0));
+        let mean = results.mean(&cells, &means[0]).expect("all cells count");
+        assert!((mean.median - 2.0).abs() < 1e-9, "{mean:?}");
+        assert_eq!(results.mean(&cells, &means[1]), None, "nobody measured it");
     }
 
     #[test]

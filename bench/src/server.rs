@@ -15,7 +15,7 @@ use crate::dial::Line;
 use crate::fault::Fault;
 use crate::proc;
 
-pub(crate) use peers::{haproxy, mosquitto, nats, nginx};
+pub(crate) use peers::{gateway, haproxy, haproxy_ws, mosquitto, nats, nginx, nginx_ws};
 
 /// Name of the application behind `whub expose`, the first segment of its paths.
 const EXPOSED: &str = "bench";

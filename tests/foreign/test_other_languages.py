@@ -21,6 +21,9 @@ class OtherLanguages(HubCase):
     def test_chromium(self):
         self.run_node("browser.test.mjs")
 
+    def test_webrtc(self):
+        self.run_node("webrtc.test.mjs")
+
     def run_node(self, name: str) -> None:
         # Node 20 has the standard WebSocket behind this flag; later versions have it anyway.
         self.run_program("node", "--experimental-websocket", "--test", name, cwd=HERE / "node", timeout_s=300)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Runs the Autobahn WebSocket test suite against whub, in the server's role, the client's, or both.
+"""Runs the Autobahn WebSocket test suite against whub: as server, as client, as gateway, or in several of these roles.
 
     run.py --whub target/debug/whub                    a hub of our own, started and stopped here
     run.py --server ws://127.0.0.1:9000/echo           any echo server that already runs
     run.py --client 'target/debug/examples/autobahn_client'    our client side against the suite's server
+    run.py --gateway target/debug/whub                 two hubs of our own, the first a gateway to the echo of the second
 
 `--full` runs all 517 cases, `--reduced` (the default) some of every group. Prints a table of counts and each case that
 did not simply pass. Exit status: 0 all passed, 1 a case failed that `expected.json` does not list, 2 the run broke off.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -56,33 +58,46 @@ def arguments() -> argparse.Namespace:
     server.add_argument("--whub", metavar="BINARY", help="the whub binary to test as server")
     server.add_argument("--server", metavar="URL", help="a running echo server to test instead")
     parser.add_argument("--client", metavar="COMMAND", help="a client program; the suite's URL is appended")
+    parser.add_argument("--gateway", metavar="BINARY", help="the whub binary to test as gateway before a conforming echo")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="parts run at a time")
     parser.add_argument("--report", type=pathlib.Path, default=TOOLS / "autobahn-reports", help="folder of the reports")
     args = parser.parse_args()
     args.report = args.report.resolve()
-    if not (args.whub or args.server or args.client):
-        parser.error("name what to test: --whub, --server, --client, or one of the first two with the last")
+    if not (args.whub or args.server or args.client or args.gateway):
+        parser.error("name what to test: --whub or --server, --client, --gateway")
     return args
 
 
 def run_roles(args, suite: Suite, chosen: dict[str, list[str]], expected: dict):
     """Yields (role, result) for every role asked for."""
+    def run_server(role: str, url: str) -> tuple[str, verdict.Result]:
+        return role, run_role(args.jobs, chosen, expected[role], lambda part, ids: suite.test_server(role, url, part, ids))
+
     if args.whub:
-        hub = Hub(args.whub, args.report / "hub.log", "--set", "debug.echo=true")
-        url = f"{hub.url}/debug/echo"
-        try:
-            result = run_role(args.jobs, chosen, expected["server"], lambda part, ids: suite.test_server(url, part, ids))
-        finally:
-            hub.end()
-        yield "server", result
+        with running(args.whub, args.report / "hub.log", "--set", "debug.echo=true") as hub:
+            yield run_server("server", f"{hub.url}/debug/echo")
     elif args.server:
-        yield "server", run_role(
-            args.jobs, chosen, expected["server"], lambda part, ids: suite.test_server(args.server, part, ids)
-        )
+        yield run_server("server", args.server)
+    if args.gateway:
+        with running(args.gateway, args.report / "echo.log", "--set", "debug.echo=true") as echo:
+            config = args.report / "gateway.toml"
+            config.write_text(f'[[endpoints]]\nname = "echo"\nurl = "{echo.url}/debug/echo"\n')
+            with running(args.gateway, args.report / "gateway.log", "--config", str(config)) as hub:
+                yield run_server("gateway", f"{hub.url}/gateway/echo")
     if args.client:
         yield "client", run_role(
             args.jobs, chosen, expected["client"], lambda part, ids: suite.test_client(args.client, part, ids)
         )
+
+
+@contextlib.contextmanager
+def running(binary: str, log: pathlib.Path, *flags: str):
+    """A hub that must be there to the end, and end in order."""
+    hub = Hub(binary, log, *flags)
+    try:
+        yield hub
+    finally:
+        hub.end()
 
 
 def run_role(jobs: int, chosen: dict[str, list[str]], expected: dict, run_part) -> verdict.Result:

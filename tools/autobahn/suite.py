@@ -31,9 +31,9 @@ class Suite:
         listed = subprocess.run([self._wstest, "--cases"], capture_output=True, text=True, timeout=60, check=True)
         return listed.stdout.split()
 
-    def test_server(self, url: str, part: str, cases: list[str]) -> dict[str, dict]:
+    def test_server(self, role: str, url: str, part: str, cases: list[str]) -> dict[str, dict]:
         """Runs `cases` against the echo server at `url` and returns the index, case id to entry."""
-        folder = self._folder("server", part)
+        folder = self._folder(role, part)
         server = {"agent": AGENT, "url": url, "options": {"version": 18}}
         spec = self._spec(folder, cases, servers=[server])
         with open(folder / "log", "wb") as log:

@@ -31,32 +31,83 @@ pub(crate) fn mosquitto(core: Option<usize>) -> Result<Server, Fault> {
 }
 
 /// nginx as reverse proxy in front of `stub`, with this many worker processes.
-pub(crate) fn nginx(stub: Server, workers: usize, core: Option<usize>) -> Result<Server, Fault> {
+pub(crate) fn nginx(name: &str, stub: Server, workers: usize, core: Option<usize>) -> Result<Server, Fault> {
+    start_nginx(name, stub, workers, core, "")
+}
+
+/// The same before a WebSocket echo, which cares for the `Host`; with buffers that hold four messages of 16 KiB.
+pub(crate) fn nginx_ws(
+    name: &str,
+    echo: Server,
+    workers: usize,
+    core: Option<usize>,
+) -> Result<Server, Fault> {
+    start_nginx(
+        name,
+        echo,
+        workers,
+        core,
+        "proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_set_header Host $http_host;",
+    )
+}
+
+fn start_nginx(
+    name: &str,
+    upstream: Server,
+    workers: usize,
+    core: Option<usize>,
+    more: &str,
+) -> Result<Server, Fault> {
     let addr = free_port()?;
     let text = include_str!("../../peers/nginx.conf")
         .replace("@WORKERS@", &workers.to_string())
         .replace("@LISTEN@", &addr.to_string())
-        .replace("@UPSTREAM@", &stub.addr.to_string());
-    let (folder, file) = configured("nginx", &text)?;
+        .replace("@UPSTREAM@", &upstream.addr.to_string())
+        .replace("@MORE@", more);
+    let (folder, file) = configured(name, &text)?;
     let mut command = pinned(core, "nginx");
     command.arg("-p").arg(&folder).arg("-e").arg("stderr").arg("-c").arg(file);
-    in_front(stub, Server::spawn("nginx", command, addr, Some(folder))?)
+    in_front(upstream, Server::spawn(name, command, addr, Some(folder))?)
 }
 
 /// HAProxy as reverse proxy in front of `stub`.
-pub(crate) fn haproxy(stub: Server, core: Option<usize>) -> Result<Server, Fault> {
+pub(crate) fn haproxy(name: &str, stub: Server, core: Option<usize>) -> Result<Server, Fault> {
+    start_haproxy(name, stub, core, "")
+}
+
+/// The same before a WebSocket echo, with buffers that hold four messages of 16 KiB.
+pub(crate) fn haproxy_ws(name: &str, echo: Server, core: Option<usize>) -> Result<Server, Fault> {
+    start_haproxy(name, echo, core, "tune.bufsize 65536")
+}
+
+fn start_haproxy(name: &str, upstream: Server, core: Option<usize>, more: &str) -> Result<Server, Fault> {
     let addr = free_port()?;
     let text = include_str!("../../peers/haproxy.cfg")
         .replace("@LISTEN@", &addr.to_string())
-        .replace("@UPSTREAM@", &stub.addr.to_string());
-    let (folder, file) = configured("haproxy", &text)?;
+        .replace("@UPSTREAM@", &upstream.addr.to_string())
+        .replace("@MORE@", more);
+    let (folder, file) = configured(name, &text)?;
     let mut command = pinned(core, "haproxy");
     command.arg("-db").arg("-f").arg(file);
-    in_front(stub, Server::spawn("haproxy", command, addr, Some(folder))?)
+    in_front(upstream, Server::spawn(name, command, addr, Some(folder))?)
+}
+
+/// The hub's gateway with the endpoint `echo`.
+pub(crate) fn gateway(name: &str, binary: &str, echo: Server, core: Option<usize>) -> Result<Server, Fault> {
+    let text = format!("[[endpoints]]\nname = \"echo\"\nurl = \"ws://{}{}\"\n", echo.addr, echo.echo_path);
+    let (folder, file) = configured(name, &text)?;
+    let mut command = pinned(core, binary);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(file);
+    let mut server = Server::announced(name, command)?;
+    server.folder = Some(folder);
+    server.echo_path = "/gateway/echo".to_owned();
+    server.behind = Some(Box::new(echo));
+    Ok(server)
 }
 
 fn in_front(stub: Server, proxy: Server) -> Result<Server, Fault> {
     let mut proxy = proxy.ready()?;
+    proxy.echo_path.clone_from(&stub.echo_path);
     proxy.behind = Some(Box::new(stub));
     Ok(proxy)
 }

@@ -151,7 +151,11 @@ async fn wait(voice: &Voice, leg: &Leg, edition: &mut watch::Receiver<u64>, fail
         voice.refuse(expired);
         let wake = next.map_or(until, |next| next.min(until));
         tokio::select! {
-            () = poll_fn(|cx| leg.poll_closed(cx)) => return,
+            is_over = poll_fn(|cx| leg.poll_stirred(cx)) => {
+                if is_over {
+                    return;
+                }
+            }
             _ = edition.changed() => return,
             () = risen(&mut news) => {
                 tokio::time::sleep(open::jitter(SPREAD)).await;

@@ -33,6 +33,8 @@ struct State {
     /// Somebody was refused because of that, and is told when it is over.
     owes_news: bool,
     closed: bool,
+    /// Something came while it was down.
+    stirred: bool,
     carrier: Option<Waker>,
     sender: Option<Waker>,
 }
@@ -70,6 +72,7 @@ impl Leg {
                 stalled: false,
                 owes_news: false,
                 closed: false,
+                stirred: false,
                 carrier: None,
                 sender: None,
             }),
@@ -88,6 +91,7 @@ impl Leg {
         }
         state.bytes += weight(payload);
         state.queue.push_back(Queued { text, payload: Bytes::copy_from_slice(payload), at: now });
+        state.stirred = state.down;
         if let Some(carrier) = state.carrier.take() {
             carrier.wake();
         }
@@ -148,11 +152,11 @@ impl Leg {
         Poll::Pending
     }
 
-    /// Pending until the client has gone.
-    pub(super) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the client has gone (true), or when something came since the last time.
+    pub(super) fn poll_stirred(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.lock();
-        if state.closed {
-            return Poll::Ready(());
+        if state.closed || std::mem::take(&mut state.stirred) {
+            return Poll::Ready(state.closed);
         }
         state.carrier = Some(cx.waker().clone());
         Poll::Pending
