@@ -30,6 +30,7 @@ mod value;
 
 pub use access::{Grant, Token};
 pub use check::check_files;
+pub(crate) use endpoints::own::itself;
 pub use endpoints::{
     Balance, Endpoint, EndpointAccess, EndpointUrl, Gateway, Health, Process, Target, WhenDown,
 };

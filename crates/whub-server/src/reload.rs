@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
-use whub_transport::TlsAcceptor;
+use whub_transport::{ListenAddress, TlsAcceptor};
 
-use crate::config::{Config, Difference, Loaded, Problem, Problems, differences, reloaded};
+use crate::config::{Config, Difference, Loaded, Problem, Problems, differences, itself, reloaded};
 use crate::gateway::{Change, change};
 use crate::node::Node;
 use files::Stamps;
@@ -88,6 +88,8 @@ pub enum RereadError {
 pub(crate) struct Reloader {
     source: Arc<dyn ConfigSource>,
     tls: Option<TlsAcceptor>,
+    /// Where the node really listens.
+    bound: Vec<ListenAddress>,
     /// The files as they were read last. Held while the configuration is read and put into force, so that of two who
     /// ask the later one sees what the first has done.
     read: Mutex<Stamps>,
@@ -97,15 +99,19 @@ pub(crate) struct Reloader {
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 impl Reloader {
-    pub(crate) fn new(source: Arc<dyn ConfigSource>, tls: Option<TlsAcceptor>, config: &Config) -> Self {
+    pub(crate) fn new(
+        source: Arc<dyn ConfigSource>,
+        tls: Option<TlsAcceptor>,
+        bound: Vec<ListenAddress>,
+        config: &Config,
+    ) -> Self {
         let read = Mutex::new(Stamps::take(&files(&*source, config)));
-        Self { source, tls, read }
+        Self { source, tls, bound, read }
     }
 
     /// What [`reread`](Self::reread) would do.
     pub(crate) fn plan(&self, node: &Node) -> Result<Plan, Problems> {
-        let fresh = self.source.read()?;
-        reloaded(&node.config(), &fresh.config)?;
+        let (fresh, _) = self.fresh(&node.config())?;
         Ok(plan(node, fresh))
     }
 
@@ -134,7 +140,10 @@ impl Reloader {
     fn fresh(&self, running: &Config) -> Result<(Loaded, Config), Problems> {
         let fresh = self.source.read()?;
         let now = reloaded(running, &fresh.config)?;
-        Ok((fresh, now))
+        match itself(&now.endpoints, &self.bound) {
+            Some(text) => Err(Problems(vec![Problem { source: None, text }])),
+            None => Ok((fresh, now)),
+        }
     }
 
     fn stamps(&self, node: &Node) -> Stamps {

@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 use whub_core::middleware::Middleware;
 use whub_core::{Hub, Joined, Peer};
 use whub_transport::{
-    Admission, AdmissionLimits, BindError, Door, Listener, LocalAddress, Opened, PeerAddress, Talk,
-    TlsAcceptor, TransportCounters,
+    Admission, AdmissionLimits, BindError, Door, ListenAddress, Listener, LocalAddress, Opened, PeerAddress,
+    Talk, TlsAcceptor, TransportCounters,
 };
 
-use crate::config::Config;
+use crate::config::{Config, itself};
 use crate::connection::{self, Dialect};
 use crate::http::{self, House};
 use crate::modules::{self, DynModule, Module, ModuleError, Modules, Registry};
@@ -57,6 +57,9 @@ pub enum StartError {
     /// The folder for the node's files could not be made.
     #[error("data folder: {0}")]
     Data(#[source] io::Error),
+    /// An endpoint of the gateway is this node, on a port that the system chose.
+    #[error("{0}")]
+    Itself(String),
     /// `middleware.order` names a step that there is not.
     #[error("middleware.order names `{0}`, which no step is called; there are {known}", known = crate::chain::KNOWN.join(", "))]
     Middleware(String),
@@ -192,12 +195,16 @@ impl ServerBuilder {
         for address in &config.relay.listen {
             relays.push(Listener::bind(address, Arc::clone(&counters)).await?);
         }
+        let bound: Vec<ListenAddress> = listeners.iter().chain(&relays).filter_map(tcp).collect();
+        if let Some(itself) = itself(&config.endpoints, &bound) {
+            return Err(StartError::Itself(itself));
+        }
         let node = Arc::new(Node::new(config, &name, counters));
         // For what the configuration wants to be recorded from the first call on.
         node.seat_inspector();
         node.listens(listeners.iter().map(|listener| listener.local_addr().to_string()).collect());
         if let Some(source) = source {
-            node.reloads(Reloader::new(source, door.tls.clone(), &node.config()));
+            node.reloads(Reloader::new(source, door.tls.clone(), bound, &node.config()));
         }
         let registry = Registry::new(modules, Handle(Arc::clone(&node), door.tls.clone()))?;
         let modules = Modules::start(registry, Arc::clone(&node)).await?;
@@ -262,6 +269,14 @@ impl Handle {
         if let Err(error) = tls.reload() {
             tracing::error!("the certificate was not replaced: {error}");
         }
+    }
+}
+
+/// The address that a listener has got, where it is one that can be dialled.
+fn tcp(listener: &Listener) -> Option<ListenAddress> {
+    match listener.local_addr() {
+        LocalAddress::Tcp(at) => Some((*at).into()),
+        LocalAddress::Unix(_) | LocalAddress::Memory => None,
     }
 }
 

@@ -485,8 +485,9 @@ mod tests {
     #[tokio::test]
     async fn a_process_may_end_in_peace_with_all_of_its_group() {
         let fifo = Fifo::new("peace");
-        let command = "exec > fifo; (trap 'echo inner; exit' TERM; echo up; sleep 1000 & wait) & \
-                       trap 'wait; echo outer; exit' TERM; wait";
+        // Short naps, because a long one that begins with the signal would miss it.
+        let command = "exec > fifo; trap 'wait; echo outer; exit' TERM; \
+                       (trap 'echo inner; exit' TERM; echo up; while :; do sleep 0.1; done) & wait";
         let supervisor = Supervisor::start("a", fifo.process(command), None);
         let mut pipe = fifo.open().await;
         assert_eq!(line(&mut pipe).await, "up");

@@ -133,6 +133,18 @@ async fn a_configuration_with_problems_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_node_is_no_endpoint_of_its_own() {
+    let paper = Paper::new("");
+    let node = paper.node().await;
+    paper.write(&endpoint("loop", &format!("ws://{}/gateway/loop", node.authority()), ""));
+    let answer = ask(&node, "GET /v1/config/plan").await.json();
+    let problem = answer["problems"][0].as_str().unwrap();
+    assert!(problem.starts_with("endpoint \"loop\": ws://127.0.0.1:"), "{problem}");
+    assert!(problem.contains("is this hub itself"), "{problem}");
+    assert!(node.handle.reread().is_err());
+}
+
+#[tokio::test]
 async fn a_node_without_a_source_says_so() {
     let node = Node::start().await;
     for head in ["GET /v1/config/plan", "POST /v1/config/reload"] {

@@ -271,3 +271,17 @@ fn blank() -> EndpointDraft {
         command_stop: Duration::ZERO,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_that_a_program_makes_has_the_defaults_of_the_keys() {
+        let made = Endpoint::new("a", Target::Pair("p".to_owned()));
+        let (mut made, mut silent) = (EndpointDraft::from(&made), EndpointDraft::default());
+        for key in ENDPOINT_KEYS.iter().filter(|key| !matches!(key.name, "name" | "pair")) {
+            assert_eq!(key.field.show(&mut made), key.field.show(&mut silent), "{}", key.name);
+        }
+    }
+}
