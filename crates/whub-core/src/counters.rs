@@ -62,7 +62,7 @@ counters! {
     progress_dropped,
     /// Messages that clients published.
     published,
-    /// Deliveries: one message for one subscriber, handed to that subscriber's mailbox.
+    /// Deliveries: one message for one subscriber or member of a room, handed to its mailbox.
     deliveries_accepted,
     /// Deliveries whose bytes the subscriber's socket took.
     deliveries_delivered,
@@ -78,6 +78,12 @@ counters! {
     pair_messages_lost,
     /// Pairs that formed.
     pairs_formed,
+    /// Members that entered rooms.
+    room_joins,
+    /// Members that were sent away, or whose room was closed.
+    room_expulsions,
+    /// Messages that members of rooms sent. What becomes of each at each receiver is counted with the deliveries.
+    room_messages,
 }
 
 /// One counter.

@@ -13,7 +13,7 @@ use whub_core::{Audience, Counters, Fate, Framing, Issue, Packet, Publication, S
 use crate::framing;
 
 /// Subscribers served before others get their turn: about a millisecond of direct writes.
-const SLICE: usize = 128;
+pub(super) const SLICE: usize = 128;
 
 /// Messages that travel together at most.
 const BATCH_MESSAGES: usize = 256;

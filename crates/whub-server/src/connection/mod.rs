@@ -1,6 +1,6 @@
 //! The life of a connection after its handshake: one task, one loop, a list of priorities.
 //!
-//! What is said on it is a [`Talk`]'s: the whub protocol, a plain half of a pair, an echo.
+//! What is said on it is a [`Talk`]'s: the whub protocol, a plain half of a pair, a plain member of a room, an echo.
 
 mod bridge;
 mod client;
@@ -11,6 +11,9 @@ mod link;
 mod open;
 mod plain;
 mod relay;
+mod room;
+mod room_fanout;
+mod room_text;
 mod scratch;
 mod timer;
 mod websocket;
@@ -26,7 +29,7 @@ use whub_core::{Letter, Now, Post as _};
 
 pub(crate) use bridge::Pass;
 pub(crate) use fanout::{Fanout, Fates, Framed};
-pub(crate) use open::{Dialect, run_bridge, run_echo, run_pair, run_session};
+pub(crate) use open::{Dialect, run_bridge, run_echo, run_pair, run_room, run_session};
 
 use crate::mailbox::{Mail, PeerMailbox, Private};
 use crate::node::{Node, Presence};

@@ -147,6 +147,9 @@ async fn route(
                 }
                 return upgrade::upgrade(visit, config, Request::from_parts(parts, body), Place::Pair(id));
             }
+            if let Some(name) = path.strip_prefix("/room/").filter(|name| !name.contains('/')) {
+                return upgrade::upgrade(visit, config, Request::from_parts(parts, body), Place::Room(name));
+            }
             if let Some(own) = path.strip_prefix("/v1/") {
                 return api(visit, config, id, own, parts, body, wants_websocket).await;
             }
