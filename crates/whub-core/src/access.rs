@@ -135,6 +135,15 @@ pub struct Identity {
     pub grants: Arc<Grants>,
 }
 
+impl Identity {
+    /// Whether it may do in every room what its owner may. Only by a token: where anonymous peers may do everything, all
+    /// members would be owners.
+    #[must_use]
+    pub fn owns_rooms(&self) -> bool {
+        self.user.is_some() && self.grants.admin
+    }
+}
+
 /// Decides who a peer is. Other ways than static tokens plug in here.
 pub trait Authenticator: Send + Sync {
     /// The identity for a token, or for none.

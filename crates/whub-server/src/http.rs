@@ -40,6 +40,7 @@ mod problem;
 mod publish;
 mod relay;
 mod request_id;
+mod rooms;
 mod route;
 mod status;
 mod subscribe;

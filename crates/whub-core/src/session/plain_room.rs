@@ -136,7 +136,7 @@ impl RoomTalker {
                 }
             }
             (Stage::In(presence), Wish::Do(act)) => {
-                if let Err(fault) = presence.act(&self.hub, self.identity.grants.admin, act, now.at) {
+                if let Err(fault) = presence.act(&self.hub, self.identity.owns_rooms(), act, now.at) {
                     self.refuse(fault);
                 }
             }

@@ -247,7 +247,7 @@ impl ClientSession {
     fn command(&self, command: &RoomCommand<'_>) -> Result<(), Fault> {
         let name = parse_name(command.room)?;
         let Some(identity) = self.identity() else { return Err(not_open()) };
-        let admin = identity.grants.admin;
+        let admin = identity.owns_rooms();
         if command.members.len() > NAMED_MAX {
             let reason = format!("a command names {NAMED_MAX} members at most");
             return Err(Fault::fatal(Code::TooLarge, "room.members", reason));

@@ -21,7 +21,7 @@ use crate::http::upgrade::{self, Place};
 use crate::http::visit::Stay;
 use crate::http::{
     House, call, compress, cors, credentials, inspect, metrics, page, pair, publish, relay, request_id,
-    status, subscribe, websocket,
+    rooms, status, subscribe, websocket,
 };
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
@@ -199,6 +199,9 @@ async fn api(
     if let Some(path) = own.strip_prefix("services").filter(|path| path.is_empty() || path.starts_with('/')) {
         reading(&parts)?;
         return status::services(visit, &identity, path, &parts);
+    }
+    if let Some(own) = own.strip_prefix("rooms").filter(|own| own.is_empty() || own.starts_with('/')) {
+        return rooms::handle(&visit.node, &identity, own, &parts);
     }
     match own {
         "status" => reading(&parts).map(|()| status::status(&visit.node)),
