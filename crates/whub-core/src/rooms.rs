@@ -112,14 +112,17 @@ impl Rooms {
         act: Act<'_>,
         now: Instant,
     ) -> Result<(), Fault> {
+        let numbers = distinct(act.numbers())?;
         let act = match act {
             Act::Update(info) => {
                 check_info(limits, info)?;
                 act
             }
-            Act::Kick(numbers, reason) => Act::Kick(numbers, shorten(reason)),
+            Act::Kick(_, reason) => Act::Kick(&numbers, shorten(reason)),
+            Act::Promote(_) => Act::Promote(&numbers),
+            Act::Demote(_) => Act::Demote(&numbers),
             Act::Close(reason) => Act::Close(shorten(reason)),
-            Act::Lock(_) | Act::Promote(_) | Act::Demote(_) => act,
+            Act::Lock(_) => act,
         };
         if room.act(limits, &self.kept, by, act, now)? {
             self.tidy(limits, room, now);
@@ -241,6 +244,19 @@ pub(crate) fn check_info(limits: &RoomLimits, info: &str) -> Result<(), Fault> {
         return Err(Fault::fatal(Code::TooLarge, "room.info", reason));
     }
     Ok(())
+}
+
+/// The members that a command names, each once.
+fn distinct(numbers: &[u32]) -> Result<Vec<u32>, Fault> {
+    const NUMBERS_MAX: usize = 256;
+    if numbers.len() > NUMBERS_MAX {
+        let reason = format!("a command names {NUMBERS_MAX} members at most");
+        return Err(Fault::fatal(Code::TooLarge, "room.members", reason));
+    }
+    let mut numbers = numbers.to_vec();
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(numbers)
 }
 
 /// A reason is one sentence. What is longer is cut.

@@ -21,17 +21,7 @@ const MEMBER_BYTES: usize = 64;
 /// What a newcomer is told first: who is there. Large rooms are told in several events, all but the last of which have
 /// the flag `More`.
 pub(super) fn state(roll: &Roll, terms: Terms) -> Vec<Packet> {
-    let mut parts: Vec<&[Arc<RoomMember>]> = Vec::new();
-    let (mut from, mut bytes) = (0, 0);
-    for (index, member) in roll.members.iter().enumerate() {
-        let weight = MEMBER_BYTES + member.client.len() + member.user.len() + member.info.len();
-        if index - from == MEMBERS_MAX || (index > from && bytes + weight > BYTES_MAX) {
-            parts.push(&roll.members[from..index]);
-            (from, bytes) = (index, 0);
-        }
-        bytes += weight;
-    }
-    parts.push(&roll.members[from..]);
+    let parts = parts(&roll.members);
     let last = parts.len() - 1;
     let part = |(index, members): (usize, &&[Arc<RoomMember>])| {
         let members: Vec<Member<'_>> = members.iter().map(|member| member.shown()).collect();
@@ -56,11 +46,31 @@ pub(super) fn left(roll: &Roll, gone: &[u32], reason: &str) -> Packet {
 }
 
 /// Those show something else, or may do something else; with nobody named, the room itself has changed.
-pub(super) fn updated(roll: &Roll, numbers: &[u32], terms: Terms) -> Packet {
-    let members: Vec<Member<'_>> =
-        numbers.iter().filter_map(|number| roll.find(*number)).map(|member| member.shown()).collect();
-    let event = RoomEvent { members: Members::new(&members), ..of_room(roll, RoomWhat::Updated, terms) };
-    build(event, Flags::NONE)
+pub(super) fn updated(roll: &Roll, numbers: &[u32], terms: Terms) -> Vec<Packet> {
+    let named: Vec<Arc<RoomMember>> =
+        numbers.iter().filter_map(|number| roll.find(*number)).cloned().collect();
+    let part = |members: &&[Arc<RoomMember>]| {
+        let members: Vec<Member<'_>> = members.iter().map(|member| member.shown()).collect();
+        let event = RoomEvent { members: Members::new(&members), ..of_room(roll, RoomWhat::Updated, terms) };
+        build(event, Flags::NONE)
+    };
+    parts(&named).iter().map(part).collect()
+}
+
+/// Members in as many parts as events take; one, and empty, of nobody.
+fn parts(members: &[Arc<RoomMember>]) -> Vec<&[Arc<RoomMember>]> {
+    let mut parts = Vec::new();
+    let (mut from, mut bytes) = (0, 0);
+    for (index, member) in members.iter().enumerate() {
+        let weight = MEMBER_BYTES + member.client.len() + member.user.len() + member.info.len();
+        if index - from == MEMBERS_MAX || (index > from && bytes + weight > BYTES_MAX) {
+            parts.push(&members[from..index]);
+            (from, bytes) = (index, 0);
+        }
+        bytes += weight;
+    }
+    parts.push(&members[from..]);
+    parts
 }
 
 /// For the receiver, the room has ended.
@@ -75,16 +85,19 @@ pub fn missed(room: &str, count: u32) -> Packet {
     build(RoomEvent { what: RoomWhat::Missed, room, count, reason, ..RoomEvent::default() }, Flags::NONE)
 }
 
-/// Tells everybody, but for one. That somebody has just gone is nobody's loss.
-pub(super) fn tell(roll: &Roll, except: Option<u32>, packet: &Packet) {
-    for member in roll.members.iter().filter(|member| Some(member.number) != except) {
-        tell_one(member, packet);
+/// Tells everybody.
+pub(super) fn tell_all(roll: &Roll, packets: &[Packet]) {
+    for packet in packets {
+        tell(roll, None, packet);
     }
 }
 
-pub(super) fn tell_one(member: &RoomMember, packet: &Packet) {
-    let (Sent::Room | Sent::Wait | Sent::Gone) =
-        member.mailbox.send(Parcel::News { id: member.seat, packet });
+/// Tells everybody, but for one. That somebody has just gone is nobody's loss.
+pub(super) fn tell(roll: &Roll, except: Option<u32>, packet: &Packet) {
+    for member in roll.members.iter().filter(|member| Some(member.number) != except) {
+        let (Sent::Room | Sent::Wait | Sent::Gone) =
+            member.mailbox.send(Parcel::News { id: member.seat, packet });
+    }
 }
 
 fn of(roll: &Roll) -> RoomEvent<'_> {

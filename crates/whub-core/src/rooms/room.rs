@@ -124,6 +124,16 @@ pub enum Act<'a> {
     Close(&'a str),
 }
 
+impl<'a> Act<'a> {
+    /// Whom it is about.
+    pub(super) fn numbers(self) -> &'a [u32] {
+        match self {
+            Self::Kick(numbers, _) | Self::Promote(numbers) | Self::Demote(numbers) => numbers,
+            Self::Update(_) | Self::Lock(_) | Self::Close(_) => &[],
+        }
+    }
+}
+
 impl Room {
     pub(super) fn new(name: PairId) -> Self {
         let roll = Arc::new(Roll { room: name.clone(), members: Box::default() });
@@ -287,7 +297,7 @@ impl Room {
             let numbers = change(&mut state)?;
             (Arc::clone(&state.roll), numbers, state.terms)
         };
-        news::tell(&roll, None, &news::updated(&roll, &numbers, terms));
+        news::tell_all(&roll, &news::updated(&roll, &numbers, terms));
         Ok(())
     }
 
@@ -364,7 +374,7 @@ impl Room {
         }
         news::tell(roll, None, &news::left(roll, gone, reason));
         if let Some(heir) = heir {
-            news::tell(roll, None, &news::updated(roll, &[heir], terms));
+            news::tell_all(roll, &news::updated(roll, &[heir], terms));
         }
     }
 

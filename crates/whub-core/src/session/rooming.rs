@@ -19,9 +19,6 @@ use crate::session::output::Output;
 /// A longer secret is no secret but a mistake, bytes.
 const SECRET_BYTES_MAX: usize = 256;
 
-/// Members that one command names at most.
-const NAMED_MAX: usize = 1024;
-
 /// A message of a room, ready for its receivers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoomIssue {
@@ -248,10 +245,6 @@ impl ClientSession {
         let name = parse_name(command.room)?;
         let Some(identity) = self.identity() else { return Err(not_open()) };
         let admin = identity.owns_rooms();
-        if command.members.len() > NAMED_MAX {
-            let reason = format!("a command names {NAMED_MAX} members at most");
-            return Err(Fault::fatal(Code::TooLarge, "room.members", reason));
-        }
         let members: Vec<u32> = command.members.iter().collect();
         let act = match command.act {
             RoomAct::Update => Act::Update(command.info),
