@@ -117,27 +117,20 @@ impl Talking {
     fn show(&mut self, speaker: &mut Speaker<'_>, packet: &Packet) {
         // Every packet was verified or built by the hub.
         let Ok(frame) = packet.frame() else { return };
-        match &frame.body {
-            Body::RoomEvent(event) => {
-                let own = self.number.take();
-                speaker.say(true, room_text::of_event(&frame, event, own).as_bytes());
+        if let Body::RoomEvent(event) = &frame.body {
+            let own = self.number.take();
+            speaker.say(true, room_text::of_event(&frame, event, own).as_bytes());
+        } else if frame.head.flags.contains(Flags::MORE) {
+            let pieces =
+                self.pieces.get_or_insert_with(|| Pieces { first: packet.clone(), payload: Vec::new() });
+            pieces.payload.extend_from_slice(frame.payload);
+        } else if let Some(Pieces { first, mut payload }) = self.pieces.take() {
+            payload.extend_from_slice(frame.payload);
+            if let Ok(first) = first.frame() {
+                show_message(speaker, &first, &payload);
             }
-            Body::Data(_) if frame.head.flags.contains(Flags::MORE) => {
-                let pieces =
-                    self.pieces.get_or_insert_with(|| Pieces { first: packet.clone(), payload: Vec::new() });
-                pieces.payload.extend_from_slice(frame.payload);
-            }
-            Body::Data(_) => match self.pieces.take() {
-                None => show_message(speaker, &frame, frame.payload),
-                Some(Pieces { first, mut payload }) => {
-                    payload.extend_from_slice(frame.payload);
-                    if let Ok(first) = first.frame() {
-                        show_message(speaker, &first, &payload);
-                    }
-                }
-            },
-            // Nothing else is sent to members of rooms.
-            _ => {}
+        } else {
+            show_message(speaker, &frame, frame.payload);
         }
     }
 
@@ -150,14 +143,15 @@ impl Talking {
     }
 }
 
-/// A whole message; its first frame says whose it is, and for whom.
+/// A whole message; its first frame says whose it is, and for whom. Members get no other frames.
 fn show_message(speaker: &mut Speaker<'_>, frame: &Frame<'_>, payload: &[u8]) {
+    let Body::Data(data) = &frame.body else { return };
+    let from = frame.via.map_or(0, |via| via.member);
     if frame.head.flags.contains(Flags::TEXT)
         && let Ok(text) = std::str::from_utf8(payload)
     {
-        return speaker.say(true, room_text::of_message(frame, text).as_bytes());
+        return speaker.say(true, room_text::of_message(from, data, text).as_bytes());
     }
-    let from = frame.via.map_or(0, |via| via.member);
     let mut whole = Vec::with_capacity(NUMBER_BYTES + payload.len());
     whole.extend_from_slice(&from.to_be_bytes());
     whole.extend_from_slice(payload);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use whub_core::{Act, Fault, Wish};
-use whub_proto::{Body, Code, Flags, Frame, Member, RoomEvent, RoomRole, RoomWhat};
+use whub_proto::{Code, Data, Flags, Frame, Member, RoomEvent, RoomRole, RoomWhat};
 
 /// The media type of a message whose text is the JSON that was sent as `data`.
 const JSON: &str = "application/json";
@@ -193,16 +193,13 @@ fn shown(member: Member<'_>, whole: bool) -> Shown<'_> {
 }
 
 /// A text of another member, whole.
-pub(super) fn of_message(frame: &Frame<'_>, payload: &str) -> String {
-    let (to, is_json) = match &frame.body {
-        Body::Data(data) => (data.to.iter().collect(), data.headers.get("content-type") == Some(JSON)),
-        _ => (Vec::new(), false),
-    };
+pub(super) fn of_message(from: u32, told: &Data<'_>, payload: &str) -> String {
+    let is_json = told.headers.get("content-type") == Some(JSON);
     let data: Option<&RawValue> = is_json.then(|| serde_json::from_str(payload).ok()).flatten();
     text(&Told {
         event: "message",
-        from: frame.via.map(|via| via.member),
-        to,
+        from: Some(from),
+        to: told.to.iter().collect(),
         text: data.is_none().then_some(payload),
         data,
         ..Told::default()
