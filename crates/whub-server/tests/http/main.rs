@@ -21,6 +21,7 @@ mod openers;
 mod own_paths;
 mod pairs;
 mod providers;
+mod rooms;
 mod rules;
 mod smuggling;
 mod trailers;
