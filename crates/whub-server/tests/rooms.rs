@@ -61,13 +61,14 @@ async fn a_member_that_stops_reading_loses_messages_and_is_told_how_many_and_hol
                 _ => messages += 1,
             }
         }
+        fast
     });
     let bytes = framed(1, Flags::NONE, &Body::Data(Data::default()), &[7; KIB]);
     for _ in 0..MESSAGES {
         sender.socket.write_all(&bytes).await.unwrap();
     }
     // It is done although the other one has not read a byte.
-    reading.await.unwrap();
+    let _fast = reading.await.unwrap();
     node.until(|hub| hub.counters.room_messages.read() == MESSAGES).await;
     // News come to the slow one too, at their place: behind what it is told of those that are missing.
     sender
