@@ -176,6 +176,16 @@ class Rooms(HubCase):
         self.assertEqual(a.recv()["event"], "left")
 
 
+class Compressed(Rooms):
+    """The same where messages are compressed for each member by itself."""
+
+    FLAGS = ("--set", "websocket.deflate=true")
+
+    def test_compression_is_agreed_on(self):
+        a = Plain(self, "deflate")
+        self.assertEqual([type(it).__name__ for it in a.socket.protocol.extensions], ["PerMessageDeflate"])
+
+
 class Quotas(HubCase):
     FLAGS = ("--set", "limits.node_rooms=2", "--set", "rooms.empty_ttl=1h", "--set", "limits.room_members=1")
 

@@ -26,6 +26,8 @@ pub enum Framing {
     Stream,
     /// No frames at all: plain WebSocket messages (`/pair/<id>`).
     Plain,
+    /// Events and messages of a room as plain WebSocket messages (`/room/<name>`).
+    Room,
     /// The session frames for itself (compression contexts, server-sent events): hand it packets one by one.
     Private,
 }
@@ -151,7 +153,7 @@ pub trait Post: Send + Sync {
 
 /// Messages on their way to many subscribers: each framing is made once, at the first subscriber that wants it.
 pub trait Publication {
-    /// The messages' bytes in a framing other than [`Framing::Private`] and [`Framing::Plain`].
+    /// The messages' bytes in a framing other than [`Framing::Private`] and [`Framing::Plain`]; [`Framing::Room`] is for rooms alone.
     fn framed(&self, framing: Framing) -> bytes::Bytes;
     /// The messages one by one. A message of a room may be in several pieces.
     fn packets(&self) -> &[crate::Packet];

@@ -15,6 +15,7 @@ mod mailbox;
 mod modules;
 mod node;
 mod report;
+mod room_text;
 mod server;
 mod usher;
 

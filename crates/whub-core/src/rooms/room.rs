@@ -249,7 +249,7 @@ impl Room {
             Act::Lock(locked) => self.lock(by, locked).map(|()| false),
             Act::Promote(numbers) => self.appoint(by, numbers, Role::Moderator).map(|()| false),
             Act::Demote(numbers) => self.appoint(by, numbers, Role::Member).map(|()| false),
-            Act::Close(reason) => self.close(by, reason).map(|()| true),
+            Act::Close(reason) => self.close(kept, by, reason).map(|()| true),
         }
     }
 
@@ -329,11 +329,14 @@ impl Room {
         Ok(empty)
     }
 
-    fn close(self: &Arc<Self>, by: By, reason: &str) -> Result<(), Fault> {
+    fn close(self: &Arc<Self>, kept: &Kept, by: By, reason: &str) -> Result<(), Fault> {
         let roll = {
             let mut state = self.state();
             state.demand(by, Role::Owner)?;
             state.ended = true;
+            if let Some(until) = state.kept_until.take() {
+                kept.remove(until, &self.name);
+            }
             let nobody = state.roll.without(&state.roll.members.iter().map(|m| m.number).collect::<Vec<_>>());
             std::mem::replace(&mut state.roll, nobody)
         };

@@ -121,7 +121,15 @@ impl Client {
         match (self.dialect, message.text) {
             (Framing::Binary, false) => self.handle_frame(now, &message.payload, speaker, relay),
             (Framing::Json, true) => self.handle_json(now, &message.payload, speaker, relay),
-            (Framing::Binary | Framing::Json | Framing::Stream | Framing::Plain | Framing::Private, _) => {
+            (
+                Framing::Binary
+                | Framing::Json
+                | Framing::Stream
+                | Framing::Plain
+                | Framing::Room
+                | Framing::Private,
+                _,
+            ) => {
                 let reason = "whub.v1 takes binary messages, whub.v1.json takes text messages";
                 self.session.handle_unreadable(Fault::fatal(Code::ProtocolError, "message.kind", reason));
                 self.drain(now, speaker)
@@ -204,7 +212,9 @@ impl Client {
     fn ping(&self, speaker: &mut Speaker<'_>) {
         match self.dialect {
             Framing::Stream => self.write(speaker, 0, &Packet::build(&Body::Ping)),
-            Framing::Binary | Framing::Json | Framing::Plain | Framing::Private => speaker.ping(),
+            Framing::Binary | Framing::Json | Framing::Plain | Framing::Room | Framing::Private => {
+                speaker.ping()
+            }
         }
     }
 }

@@ -48,7 +48,7 @@ impl Framed {
             Framing::Binary => &self.binary,
             Framing::Json => &self.json,
             Framing::Stream => &self.stream,
-            Framing::Plain | Framing::Private => return Bytes::new(),
+            Framing::Plain | Framing::Room | Framing::Private => return Bytes::new(),
         };
         cell.get_or_init(|| {
             let mut bytes = Vec::new();

@@ -13,7 +13,6 @@ mod plain;
 mod relay;
 mod room;
 mod room_fanout;
-mod room_text;
 mod scratch;
 mod timer;
 mod websocket;

@@ -87,8 +87,8 @@ pub(crate) fn run_room(
     identity: Identity,
     deflate: Option<Agreement>,
 ) -> impl Future<Output = ()> + Send {
-    // What it gets is translated for it.
-    let (link, mailbox) = begin(&node, stream, Framing::Private);
+    let framing = if deflate.is_some() { Framing::Private } else { Framing::Room };
+    let (link, mailbox) = begin(&node, stream, framing);
     let socket = websocket(node.hub.limits.message_bytes, deflate);
     let address = Mailbox::new(mailbox.clone());
     let talker =

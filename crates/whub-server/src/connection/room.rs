@@ -5,19 +5,16 @@ use std::task::Waker;
 use std::time::Instant;
 
 use whub_core::{Fault, Letter, Now, Packet, RoomOutput, RoomTalker, Wish};
+use whub_proto::Code;
 use whub_proto::names::PairId;
-use whub_proto::{Body, Code, Flags, Frame};
 
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::room_fanout::RoomFanout;
-use crate::connection::room_text::{self, Said};
 use crate::connection::websocket::{Message, Speaker, WebSocket};
 use crate::connection::{Bytes, Flow, Talk};
 use crate::mailbox::Private;
 use crate::node::Node;
-
-/// A binary message begins with its sender's number, so many bytes long, the highest byte first.
-const NUMBER_BYTES: usize = 4;
+use crate::room_text::{self, Said, Showing};
 
 /// A member.
 pub(crate) struct RoomTalk {
@@ -34,13 +31,8 @@ struct Talking {
     fanout: RoomFanout,
     /// Its number, until it was told.
     number: Option<u32>,
-    /// The first pieces of a message that came in several; they come one after the other.
-    pieces: Option<Pieces>,
-}
-
-struct Pieces {
-    first: Packet,
-    payload: Vec<u8>,
+    /// What others send where this connection alone can frame it, because it compresses.
+    showing: Showing,
 }
 
 impl RoomTalk {
@@ -51,8 +43,15 @@ impl RoomTalk {
         talker: RoomTalker,
         socket: WebSocket,
     ) -> Self {
-        let talk =
-            Talking { node, name, token, talker, fanout: RoomFanout::default(), number: None, pieces: None };
+        let talk = Talking {
+            node,
+            name,
+            token,
+            talker,
+            fanout: RoomFanout::default(),
+            number: None,
+            showing: Showing::default(),
+        };
         Self { socket, talk }
     }
 
@@ -115,22 +114,8 @@ impl Talking {
 
     /// Shows the peer a frame: an event, a message or a piece of one.
     fn show(&mut self, speaker: &mut Speaker<'_>, packet: &Packet) {
-        // Every packet was verified or built by the hub.
-        let Ok(frame) = packet.frame() else { return };
-        if let Body::RoomEvent(event) = &frame.body {
-            let own = self.number.take();
-            speaker.say(true, room_text::of_event(&frame, event, own).as_bytes());
-        } else if frame.head.flags.contains(Flags::MORE) {
-            let pieces =
-                self.pieces.get_or_insert_with(|| Pieces { first: packet.clone(), payload: Vec::new() });
-            pieces.payload.extend_from_slice(frame.payload);
-        } else if let Some(Pieces { first, mut payload }) = self.pieces.take() {
-            payload.extend_from_slice(frame.payload);
-            if let Ok(first) = first.frame() {
-                show_message(speaker, &first, &payload);
-            }
-        } else {
-            show_message(speaker, &frame, frame.payload);
+        if let Some(shown) = self.showing.show(packet, self.number.take()) {
+            speaker.say(shown.text, &shown.payload);
         }
     }
 
@@ -141,21 +126,6 @@ impl Talking {
         self.talker.handle_identity(identity);
         Ok(())
     }
-}
-
-/// A whole message; its first frame says whose it is, and for whom. Members get no other frames.
-fn show_message(speaker: &mut Speaker<'_>, frame: &Frame<'_>, payload: &[u8]) {
-    let Body::Data(data) = &frame.body else { return };
-    let from = frame.via.map_or(0, |via| via.member);
-    if frame.head.flags.contains(Flags::TEXT)
-        && let Ok(text) = std::str::from_utf8(payload)
-    {
-        return speaker.say(true, room_text::of_message(from, data, text).as_bytes());
-    }
-    let mut whole = Vec::with_capacity(NUMBER_BYTES + payload.len());
-    whole.extend_from_slice(&from.to_be_bytes());
-    whole.extend_from_slice(payload);
-    speaker.say(false, &whole);
 }
 
 impl Talk for RoomTalk {

@@ -13,6 +13,7 @@ use whub_core::{Counters, Framing, Packet, Publication, RoomIssue, RoomMember};
 
 use crate::connection::fanout::{Fates, SLICE};
 use crate::framing;
+use crate::room_text;
 
 /// Messages that travel together at most.
 const BATCH_MESSAGES: u32 = 256;
@@ -104,8 +105,12 @@ impl Batch {
             return form.bytes.clone();
         }
         let mut bytes = Vec::new();
-        for packet in &self.issue.packets {
-            framing::encode_packet(&mut bytes, framing, seat, packet);
+        if framing == Framing::Room {
+            room_text::encode_packets(&mut bytes, &self.issue.packets);
+        } else {
+            for packet in &self.issue.packets {
+                framing::encode_packet(&mut bytes, framing, seat, packet);
+            }
         }
         let bytes = Bytes::from(bytes);
         if forms.len() < FORMS_MAX {
