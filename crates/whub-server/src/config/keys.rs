@@ -676,7 +676,7 @@ pub(crate) static TOKEN_KEYS: &[Key<TokenEntry>] = &[
     key("call", Field::Services(|t| &mut t.grant.call), "", "Services the bearer may call."),
     key("publish", Field::Filters(|t| &mut t.grant.publish), "", "Channels the bearer may publish to."),
     key("subscribe", Field::Filters(|t| &mut t.grant.subscribe), "", "Channels the bearer may subscribe to."),
-    key("pair", Field::Filters(|t| &mut t.grant.pair), "", "Pairs the bearer may join."),
+    key("pair", Field::Filters(|t| &mut t.grant.pair), "", "Pairs and rooms the bearer may join."),
     key(
         "message",
         Field::Filters(|t| &mut t.grant.message),
