@@ -19,6 +19,7 @@ use whub_proto::names::PairId;
 
 use crate::fault::Fault;
 use crate::hub::Now;
+use crate::middleware::Rate;
 use kept::Kept;
 pub use member::{Role, Roll, RoomMember};
 pub use news::missed;
@@ -39,6 +40,9 @@ pub struct RoomLimits {
     pub info_bytes: usize,
     /// How long a room is kept that nobody is in, with its secret and capacity. Default 60 s.
     pub empty_ttl: Duration,
+    /// How often a session may enter or change rooms, each time of which all members are told. Default 20 a second, 100
+    /// at once.
+    pub changes: Option<Rate>,
 }
 
 impl Default for RoomLimits {
@@ -49,6 +53,7 @@ impl Default for RoomLimits {
             members: 256,
             info_bytes: 4 << 10,
             empty_ttl: Duration::from_secs(60),
+            changes: Some(Rate { count: 20, period: Duration::from_secs(1), burst: 100 }),
         }
     }
 }
@@ -235,6 +240,16 @@ impl Rooms {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One more change by a session whose bucket of them is full at that time.
+pub(crate) fn check_rate(limits: &RoomLimits, now: Instant, full_at: &mut Instant) -> Result<(), Fault> {
+    let Some(rate) = limits.changes else { return Ok(()) };
+    rate.draw(now, full_at).map_err(|wait| {
+        let retry_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
+        let reason = "rooms were entered or changed too often; messages are not meant by this";
+        Fault::passing(Code::TooManyRequests, "rooms.rate", retry_ms, reason)
+    })
 }
 
 /// What a member shows goes to all others, so it is short.

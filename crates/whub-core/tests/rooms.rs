@@ -9,6 +9,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use common::{Client, World};
+use whub_core::middleware::Rate;
 use whub_core::{Grants, Identity, Letter, RoomLimits, SessionLimits};
 use whub_proto::names::Filter;
 use whub_proto::{
@@ -341,6 +342,28 @@ fn joins_that_cannot_be_are_refused() {
     assert_eq!(a.hears(), ["error #5 404 join.not_found retry 0"]);
     join(&world, &mut a, 2, "even");
     assert_eq!(a.hears(), ["error 605 protocol.error retry 0"]);
+}
+
+#[test]
+fn whoever_changes_rooms_too_often_is_told_when_to_go_on() {
+    let changes = Some(Rate { count: 1, period: Duration::from_secs(1), burst: 2 });
+    let mut world = limited(RoomLimits { changes, ..RoomLimits::default() });
+    let mut a = world.client();
+    join(&world, &mut a, 1, "x");
+    leave(&world, &mut a, 3, "x");
+    join(&world, &mut a, 1, "x");
+    a.hears();
+    command(&world, &mut a, 5, RoomAct::Lock, &[]);
+    join(&world, &mut a, 5, "y");
+    let error = "error #5 429 rooms.rate retry 1000";
+    assert_eq!(a.hears(), [error, error]);
+    world.pass(Duration::from_secs(1));
+    command(&world, &mut a, 5, RoomAct::Lock, &[]);
+    assert_eq!(a.hears()[0], "ok #5");
+    // Speaking and leaving are not meant.
+    data(&world, &mut a, 1, &[], b"hi");
+    leave(&world, &mut a, 7, "x");
+    assert_eq!(a.hears(), ["ok #7"]);
 }
 
 #[test]

@@ -271,6 +271,7 @@ fn room_limits(config: &Config) -> RoomLimits {
         members: u16::try_from(config.limits.room_members).unwrap_or(u16::MAX),
         info_bytes: config.limits.room_info_bytes,
         empty_ttl: config.rooms.empty_ttl,
+        changes: config.rooms.changes,
     }
 }
 

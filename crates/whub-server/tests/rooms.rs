@@ -102,7 +102,11 @@ async fn a_member_that_stops_reading_loses_messages_and_is_told_how_many_and_hol
 
 #[tokio::test]
 async fn a_member_that_does_not_even_take_the_news_is_ended() {
-    let node = Node::with(small_mailboxes).await;
+    let node = Node::with(|config| {
+        small_mailboxes(config);
+        config.rooms.changes = None;
+    })
+    .await;
     let (mut busy, _deaf) = (member(&node).await, member(&node).await);
     hear_event(&mut busy, RoomWhat::Joined).await;
     let info = "x".repeat(4 * KIB);

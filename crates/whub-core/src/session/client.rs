@@ -53,6 +53,8 @@ pub struct ClientSession {
     pub(super) services: Vec<Pattern>,
     /// Registrations that are over, and until when their calls are waited for.
     pub(super) leaving: Vec<(Instant, Arc<Provider>)>,
+    /// When it may change rooms as often as ever again.
+    pub(super) changes_full_at: Instant,
     /// Bytes of request bodies that wait here for a provider.
     pub(super) held_bytes: usize,
     /// What others see of the numbers above.
@@ -128,6 +130,7 @@ impl ClientSession {
             owed: Owed::default(),
             services: Vec::new(),
             leaving: Vec::new(),
+            changes_full_at: now,
             held_bytes: 0,
             tally: Arc::default(),
             output: VecDeque::new(),

@@ -17,7 +17,7 @@ use crate::hub::{Hub, Now};
 use crate::letter::Letter;
 use crate::mailbox::Mailbox;
 use crate::packet::Packet;
-use crate::rooms::{Act, Entrant, Room};
+use crate::rooms::{Act, Entrant, Room, check_rate};
 use crate::session::client::Peer;
 use crate::session::liveness::{Liveness, Silence};
 use crate::session::rooming::{Presence, RoomIssue, Said};
@@ -32,6 +32,8 @@ pub struct RoomTalker {
     name: PairId,
     stage: Stage,
     liveness: Liveness,
+    /// When it may change the room as often as ever again.
+    changes_full_at: Instant,
     output: VecDeque<RoomOutput>,
 }
 
@@ -102,7 +104,7 @@ impl RoomTalker {
         hub.counters.sessions_opened.one();
         let stage = Stage::Door { until: now + hub.limits.hello_timeout };
         let liveness = Liveness::new(hub.limits.ping, now);
-        Self { hub, me, peer, identity, name, stage, liveness, output: VecDeque::new() }
+        Self { hub, me, peer, identity, name, stage, liveness, changes_full_at: now, output: VecDeque::new() }
     }
 
     /// Any byte of the peer.
@@ -136,7 +138,9 @@ impl RoomTalker {
                 }
             }
             (Stage::In(presence), Wish::Do(act)) => {
-                if let Err(fault) = presence.act(&self.hub, self.identity.owns_rooms(), act, now.at) {
+                let done = check_rate(&self.hub.limits.rooms, now.at, &mut self.changes_full_at)
+                    .and_then(|()| presence.act(&self.hub, self.identity.owns_rooms(), act, now.at));
+                if let Err(fault) = done {
                     self.refuse(fault);
                 }
             }

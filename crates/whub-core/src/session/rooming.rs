@@ -12,7 +12,7 @@ use whub_proto::{
 use crate::fault::Fault;
 use crate::hub::{Hub, Now};
 use crate::packet::Packet;
-use crate::rooms::{Act, By, Entered, Entrant, Roll, Room, RoomMember, check_info, not_in};
+use crate::rooms::{Act, By, Entered, Entrant, Roll, Room, RoomMember, check_info, check_rate, not_in};
 use crate::session::client::{ClientSession, Live, not_open};
 use crate::session::output::Output;
 
@@ -196,7 +196,8 @@ impl ClientSession {
         }
     }
 
-    fn enter_room(&self, now: Now, id: u64, join: &Join<'_>) -> Result<(Presence, Vec<Packet>), Fault> {
+    fn enter_room(&mut self, now: Now, id: u64, join: &Join<'_>) -> Result<(Presence, Vec<Packet>), Fault> {
+        check_rate(&self.hub.limits.rooms, now.at, &mut self.changes_full_at)?;
         let name = parse_name(join.room)?;
         let Some(identity) = self.identity() else { return Err(not_open()) };
         identity.grants.may_pair(&name)?;
@@ -241,7 +242,8 @@ impl ClientSession {
         }
     }
 
-    fn command(&self, command: &RoomCommand<'_>) -> Result<(), Fault> {
+    fn command(&mut self, command: &RoomCommand<'_>) -> Result<(), Fault> {
+        check_rate(&self.hub.limits.rooms, self.clock, &mut self.changes_full_at)?;
         let name = parse_name(command.room)?;
         let Some(identity) = self.identity() else { return Err(not_open()) };
         let admin = identity.owns_rooms();

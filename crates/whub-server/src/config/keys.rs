@@ -355,6 +355,13 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "1m",
         "How long a room that nobody is in is kept, with its secret and its capacity, for those who come back.",
     ),
+    key(
+        "rooms.changes",
+        Field::RateOrNone(|c| &mut c.rooms.changes),
+        "20/s burst 100",
+        "How often a session may enter rooms and change them: of each change all members are told. Beyond it, 429. Messages are \
+         not meant.",
+    ),
     reloadable(key(
         "builtin.status",
         Field::Audience(|c| &mut c.builtin.status),
@@ -806,7 +813,7 @@ fn blank() -> Config {
         },
         websocket: WebSocket { deflate: false },
         channels: Channels { slow: SlowPolicy::Drop },
-        rooms: Rooms { empty_ttl: Duration::ZERO },
+        rooms: Rooms { empty_ttl: Duration::ZERO, changes: None },
         builtin: Builtin {
             status: Audience::Nobody,
             services: Audience::Nobody,

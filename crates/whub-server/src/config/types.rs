@@ -4,6 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use whub_core::middleware::Rate;
 use whub_proto::names::Pattern;
 use whub_transport::{ListenAddress, Networks};
 
@@ -247,6 +248,8 @@ pub struct Limits {
 pub struct Rooms {
     /// How long a room is kept that nobody is in.
     pub empty_ttl: Duration,
+    /// How often a session enters or changes rooms.
+    pub changes: Option<Rate>,
 }
 
 /// Section `websocket`.
