@@ -112,6 +112,13 @@ impl RoomTalker {
         self.liveness.heard(now);
     }
 
+    /// Whether others see in the room what this does: then they have to have what was said before.
+    #[must_use]
+    pub fn is_seen(&self, now: Now, wish: &Wish<'_>) -> bool {
+        let mut full_at = self.changes_full_at;
+        matches!(wish, Wish::Do(_)) && check_rate(&self.hub.limits.rooms, now.at, &mut full_at).is_ok()
+    }
+
     /// The peer wants something.
     pub fn handle_wish(&mut self, now: Now, wish: Wish<'_>) {
         match (&self.stage, wish) {

@@ -179,6 +179,18 @@ pub(super) fn check_secret(secret: &str) -> Result<(), Fault> {
 }
 
 impl ClientSession {
+    /// Whether others see in a room what this frame does: then they have to have what was said before. Changes beyond
+    /// the rate are refused, so that nobody can have the driver do this over and over.
+    #[must_use]
+    pub fn is_seen_in_rooms(&self, now: Now, body: &Body<'_>) -> bool {
+        if let Body::Leave(leave) = body {
+            return PairId::parse(leave.room).is_ok_and(|name| self.presence(&name).is_some());
+        }
+        let mut full_at = self.changes_full_at;
+        matches!(body, Body::Join(_) | Body::RoomCommand(_))
+            && check_rate(&self.hub.limits.rooms, now.at, &mut full_at).is_ok()
+    }
+
     pub(super) fn handle_enter(&mut self, now: Now, id: u64, join: &Join<'_>) {
         if !self.claim(id) {
             return;

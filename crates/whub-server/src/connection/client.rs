@@ -167,6 +167,8 @@ impl Client {
         let frame = Frame::parse(bytes, self.node.hub.limits.frame_bytes, Origin::Client);
         if !frame.as_ref().is_ok_and(|frame| matches!(frame.body, Body::Data(_))) {
             relay.flush();
+        }
+        if frame.as_ref().is_ok_and(|frame| self.session.is_seen_in_rooms(now, &frame.body)) {
             self.rooms.finish(&self.node.hub.counters);
         }
         match frame {

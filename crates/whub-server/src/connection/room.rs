@@ -85,7 +85,7 @@ impl Talking {
     }
 
     fn handle_wish(&mut self, now: Now, wish: Wish<'_>) {
-        if !matches!(wish, Wish::Say { .. }) {
+        if self.talker.is_seen(now, &wish) {
             self.finish_sending();
         }
         self.talker.handle_wish(now, wish);
