@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use whub_core::Grants;
+use whub_proto::names::Filter;
 use whub_proto::{Body, Join, Kind, RoomWhat};
 use whub_server::config::{Config, Secret, Token};
 
@@ -86,4 +87,26 @@ async fn rooms_are_for_those_who_administer() {
     ] {
         assert_eq!(ask(&node, head).await.0, status, "{head}");
     }
+}
+
+#[tokio::test]
+async fn a_plain_member_stays_for_as_long_as_it_may() {
+    let grant = |pair| Grants { pair: vec![Filter::parse(pair).unwrap()], ..Grants::none() };
+    let token = |pair| Token { name: "a".into(), secret: Secret::new("s3cret").unwrap(), grant: grant(pair) };
+    let node = Node::with(|config| config.tokens = vec![token("mine/#")]).await;
+    let handshake = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nAuthorization: Bearer s3cret";
+    let mut browser = Browser::visit(&node).await;
+    assert_eq!(browser.ask(&format!("GET /room/other\n{handshake}"), b"").await.status, 403);
+    let mut browser = Browser::visit(&node).await;
+    assert_eq!(browser.ask(&format!("GET /room/mine%2Fx\n{handshake}"), b"").await.status, 101);
+    // A text message, masked with nothing.
+    browser.write(b"\x81\x8b\0\0\0\0{\"join\":{}}").await;
+    node.until(|hub| hub.rooms.members() == 1).await;
+    node.handle.reload(Config { tokens: vec![token("+/x")], ..Config::default() });
+    node.handle.reload(Config { tokens: vec![token("yours/#")], ..Config::default() });
+    node.until(|hub| hub.rooms.members() == 0).await;
+    let told = browser.until_the_end().await;
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("\"event\":\"state\"") && told.contains("may not join mine/x"), "{told}");
 }
