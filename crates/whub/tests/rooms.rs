@@ -1,5 +1,7 @@
 //! `whub rooms`: who is together with whom, and what administrators do about it.
 
+#![allow(clippy::unwrap_used, reason = "the helpers are a part of the tests")]
+
 mod whub;
 
 use serde_json::Value;
