@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import random
 import struct
 import unittest
+import urllib.request
 
+import websockets.asyncio.client
 from json_client import SUBPROTOCOL, JsonClient
 from scene import WAIT_S, HubCase
 from websockets.exceptions import ConnectionClosed
@@ -199,6 +204,126 @@ class Quotas(HubCase):
         self.assertEqual(c.number, 1)
         self.assertEqual(Plain(self, "d").state["slug"], "rooms.node_limit")
         self.assertEqual(Plain(self, "c").state["slug"], "room.full")
+
+
+class Crowd(HubCase):
+    """Many members at once, who come, go, change and speak at random; each believes what it is told."""
+
+    MEMBERS = 12
+    ACTS = 60
+
+    def test_what_members_believe_is_true(self):
+        for seed in range(3):
+            with self.subTest(seed=seed):
+                asyncio.run(asyncio.wait_for(self.crowd(f"crowd-{seed}", random.Random(seed)), WAIT_S))
+
+    async def crowd(self, room: str, dice: random.Random) -> None:
+        url = f"{self.hub.url}/room/{room}"
+        members = [Believer(url, random.Random(dice.random())) for _ in range(self.MEMBERS)]
+        await asyncio.gather(*(member.live(self.ACTS) for member in members))
+        # All of them are in, and nobody does anything any more: beliefs become what is.
+        while True:
+            with urllib.request.urlopen(f"{self.http}/v1/rooms/{room}") as answer:
+                told = json.load(answer)
+            truth = {it["member"]: (it["role"], it["info"]) for it in told["present"]}
+            wrong = [it for it in members if (it.members, it.locked) != (truth, told["locked"])]
+            if not wrong:
+                break
+            await asyncio.sleep(0.01)
+        self.assertEqual(len(truth), self.MEMBERS)
+        self.assertEqual([role for role, _ in truth.values()].count("owner"), 1)
+        for member in members:
+            await member.socket.close()
+
+
+class Believer:
+    """A member that checks what it hears against what it heard before."""
+
+    def __init__(self, url: str, dice: random.Random):
+        self.url, self.dice = url, dice
+        self.members: dict[int, tuple[str, str]] = {}
+        self.locked = False
+
+    async def live(self, acts: int) -> None:
+        await self.enter()
+        for act in range(acts):
+            if self.reading.done():
+                # Sent away, or the room was closed.
+                await self.reading
+                await self.enter()
+            with contextlib.suppress(ConnectionClosed):
+                await self.act()
+            if act % 7 == 0:
+                await asyncio.sleep(0.001)
+        # Nobody is locked out, or sent away, for ever.
+        while True:
+            with contextlib.suppress(ConnectionClosed):
+                await self.socket.send(json.dumps({"act": "unlock"}))
+                await asyncio.sleep(0.2)
+                if not self.reading.done():
+                    return
+            await self.reading
+            await self.enter()
+
+    async def act(self) -> None:
+        someone = self.dice.choice(list(self.members) or [1])
+        wish = self.dice.choice(
+            [
+                {"act": "update", "info": self.dice.randrange(1000)},
+                {"text": str(self.number)},
+                {"to": [someone], "data": self.number},
+                {"act": "promote", "members": [someone]},
+                {"act": "demote", "members": [someone]},
+                {"act": "kick", "members": [someone]},
+                {"act": "unlock"},
+            ]
+        )
+        await self.socket.send(json.dumps(wish))
+        if self.dice.random() < 0.1:
+            await self.socket.close()
+
+    async def enter(self) -> None:
+        self.members, self.gone, self.locked = {}, set(), False
+        self.socket = await websockets.asyncio.client.connect(self.url, proxy=None, open_timeout=WAIT_S)
+        await self.socket.send('{"join":{}}')
+        told = json.loads(await self.socket.recv())
+        assert told["event"] == "state", told
+        self.number = told["member"]
+        self.members = {it["member"]: shown(it) for it in told["members"]}
+        self.locked = told["locked"]
+        self.reading = asyncio.ensure_future(self.read())
+
+    async def read(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            async for text in self.socket:
+                self.hear(json.loads(text))
+
+    def hear(self, told: dict) -> None:
+        event, about = told["event"], told.get("members", [])
+        if event == "joined":
+            for it in about:
+                assert it["member"] > max(self.members), "numbers grow"
+                self.members[it["member"]] = shown(it)
+        elif event == "left":
+            for it in about:
+                assert self.members.pop(it["member"], None), "who left was there"
+                self.gone.add(it["member"])
+        elif event == "updated":
+            for it in about:
+                assert it["member"] in self.members, "who changed is there"
+                self.members[it["member"]] = shown(it)
+            self.locked = told["locked"]
+        elif event == "message":
+            assert told.get("text") == str(told["from"]) or told.get("data") == told["from"]
+            # Somebody who was sent away may just have said it.
+            assert told["from"] in self.members or told["from"] in self.gone, "who speaks was introduced"
+            assert told["from"] != self.number
+        else:
+            assert event in ("error", "closed"), told
+
+
+def shown(member: dict) -> tuple[str, str]:
+    return member["role"], json.dumps(member["info"]) if "info" in member else ""
 
 
 if __name__ == "__main__":
