@@ -12,9 +12,10 @@ use crate::body::Piece;
 use crate::credit::Credit;
 use crate::error::Error;
 use crate::headers::Headers;
+use crate::keep::Keep;
 use crate::key::Key;
 use crate::message::Message;
-use crate::pair::PairEvent;
+use crate::pair::{PairEvent, PairPartner, ThirdArrival};
 use crate::progress::Watcher;
 use crate::publish::Published;
 use crate::queue::Queue;
@@ -202,7 +203,10 @@ pub(crate) struct Service {
 pub(crate) struct Seat {
     pub(crate) key: Key,
     pub(crate) pair: PairId,
-    pub(crate) secret: String,
+    pub(crate) terms: Terms,
+    /// What makes it outlive its connection, if that was asked for.
+    pub(crate) keep: Option<Keep>,
+    pub(crate) partner: Arc<std::sync::Mutex<Option<PairPartner>>>,
     /// `done` waits for the partner, not only for the seat.
     pub(crate) wait: bool,
     pub(crate) events: Arc<Queue<PairEvent>>,
@@ -216,6 +220,17 @@ pub(crate) struct Seat {
     pub(crate) done: Option<Done>,
 }
 
+/// What a seat is taken with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) secret: String,
+    pub(crate) info: String,
+    pub(crate) third: ThirdArrival,
+    pub(crate) once: bool,
+    pub(crate) grace: Duration,
+    pub(crate) ttl: Duration,
+}
+
 /// What one side of a WebSocket says.
 #[derive(Debug)]
 pub(crate) enum Word {
@@ -226,6 +241,7 @@ pub(crate) enum Word {
 }
 
 /// A message of a pair.
+#[derive(Clone)]
 pub(crate) struct Utterance {
     pub(crate) payload: Bytes,
     pub(crate) text: bool,

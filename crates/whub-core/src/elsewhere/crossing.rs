@@ -282,6 +282,8 @@ impl Post for Crossing {
             | Letter::Refill { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. }
             | Letter::Drain { .. }
             | Letter::Recheck
             | Letter::Kick(_) => {}

@@ -3,6 +3,7 @@
 mod calling;
 mod client;
 mod greeting;
+mod kept;
 mod liveness;
 mod output;
 mod owed;
@@ -16,6 +17,7 @@ mod seat;
 mod stream;
 
 pub use client::{ClientSession, Peer};
+pub(crate) use kept::KeptSeat;
 pub use liveness::{Liveness, Silence};
 pub use output::{Handled, Output};
 pub use plain::{PlainHalf, PlainOutput};

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use whub_core::{
     ClientSession, Fate, Framing, Grants, Handled, Hub, Identity, Letter, Mailbox, Now, Output, Packet,
     Parcel, Peer, Post, Publication, Sent, ServicePolicies, ServiceSettings, SessionId, SessionLimits,
-    Undelivered,
+    TOKEN_BYTES, Undelivered,
 };
-use whub_proto::{Body, Flags, Frame, Hello, Origin};
+use whub_proto::{Body, Flags, Frame, Hello, Origin, RoomWhat};
 
 /// A hub, and the time there.
 pub(crate) struct World {
@@ -29,7 +29,9 @@ impl World {
     // Where the made-up clock starts is the one thing that is asked.
     #[allow(clippy::disallowed_methods)]
     pub(crate) fn with_limits(limits: SessionLimits) -> Self {
-        let hub = Arc::new(Hub::new("n1", "whub/test", limits));
+        let mut hub = Hub::new("n1", "whub/test", limits);
+        hub.draw_token = Some(draw_token);
+        let hub = Arc::new(hub);
         Self { hub, now: Now { at: Instant::now(), unix_ms: 1_700_000_000_000 } }
     }
 
@@ -86,8 +88,14 @@ impl World {
             closed: None,
             asked: Vec::new(),
             heard: VecDeque::new(),
+            awaiting: None,
         }
     }
+}
+
+/// Bytes that nobody guesses who does not look here.
+fn draw_token() -> Option<[u8; TOKEN_BYTES]> {
+    Some(*b"sixteen secrets!")
 }
 
 /// One client: its session, its mailbox, and what reached its peer.
@@ -100,9 +108,16 @@ pub(crate) struct Client {
     /// The tokens that the session wanted checked.
     pub(crate) asked: Vec<Option<Box<str>>>,
     heard: VecDeque<Vec<u8>>,
+    /// The partner's mailbox, when it must have room first.
+    awaiting: Option<Mailbox>,
 }
 
 impl Client {
+    /// Whether more may be read of what the peer says.
+    pub(crate) fn has_room(&self, waker: &Waker) -> bool {
+        self.awaiting.as_ref().is_none_or(|mailbox| mailbox.poll_room(waker))
+    }
+
     /// The peer sends a frame without payload.
     pub(crate) fn says(&mut self, now: Now, id: u64, body: &Body<'_>) {
         self.sends(now, id, Flags::NONE, body, b"");
@@ -123,7 +138,10 @@ impl Client {
         match self.session.handle_frame(now, &frame) {
             Handled::Done => {}
             Handled::Relay { partner, text, end, payload } => {
-                partner.mailbox.send(Parcel::Data { seat: partner.seat, text, end, payload: &payload });
+                let parcel = Parcel::Data { seat: partner.seat, text, end, payload: &payload };
+                if partner.mailbox.send(parcel) == Sent::Wait {
+                    self.awaiting = Some(partner.mailbox.clone());
+                }
             }
         }
         self.turn(now);
@@ -380,8 +398,23 @@ fn detail(frame: &Frame<'_>) -> String {
         Body::Credit(credit) => format!(" {}", credit.bytes),
         Body::Message(message) => format!(" {}", message.channel),
         Body::Ok(ok) if ok.count > 0 => format!(" {}", ok.count),
-        Body::RoomEvent(event) if event.initiator => format!(" {:?} {} initiator", event.what, event.room),
-        Body::RoomEvent(event) => format!(" {:?} {}", event.what, event.room),
+        Body::Ok(ok) if !ok.seat.is_empty() => format!(" seat received {}", ok.received),
+        Body::RoomEvent(event) => {
+            let mut line = format!(" {:?} {}", event.what, event.room);
+            if event.initiator {
+                line += " initiator";
+            }
+            for member in event.members.iter().filter(|it| !it.info.is_empty() || !it.user.is_empty()) {
+                line += &format!(" with {} {} {}", member.member, member.user, member.info);
+            }
+            if event.count > 0 {
+                line += &format!(" {}", event.count);
+            }
+            if event.what == RoomWhat::Closed {
+                line += &format!(": {}", event.reason);
+            }
+            line
+        }
         Body::Drain(drain) => format!(" grace {} retry {}", drain.grace_ms, drain.retry_ms),
         _ => String::new(),
     }

@@ -259,6 +259,18 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "How long a half of a pair over HTTP (`curl http://HUB/pair/<id>`) waits for the other one.",
     )),
     key(
+        "limits.pair_grace",
+        Field::Time(|c| &mut c.limits.pair_grace, 0..=DAY),
+        "2m",
+        "Longest time that a seat in a pair is kept for a client whose connection was lost; clients may ask for less. `0`: not at all.",
+    ),
+    key(
+        "limits.pair_seats",
+        Field::Count(|c| &mut c.limits.pair_seats, 0..=1_000_000),
+        "10000",
+        "Seats in pairs that are kept at one time for clients whose connection was lost. For each, up to twice `limits.mailbox_bytes` may wait.",
+    ),
+    key(
         "limits.call_timeout",
         Field::Time(|c| &mut c.limits.call_timeout, 1..=DAY),
         "30s",
@@ -766,6 +778,8 @@ fn blank() -> Config {
             services: 0,
             pairs: 0,
             pair_wait: Duration::ZERO,
+            pair_grace: Duration::ZERO,
+            pair_seats: 0,
             call_timeout: Duration::ZERO,
             ping: Duration::ZERO,
             drain: Duration::ZERO,

@@ -345,7 +345,9 @@ impl Talk for BridgeTalk {
             | Letter::Abandon { .. }
             | Letter::Refill { .. }
             | Letter::Paired { .. }
-            | Letter::Parted { .. } => Flow::Go,
+            | Letter::Parted { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. } => Flow::Go,
         }
     }
 

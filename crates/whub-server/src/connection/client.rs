@@ -324,7 +324,7 @@ impl Talk for ClientTalk {
 mod tests {
     use std::sync::Mutex;
 
-    use whub_core::{Fate, Half, Manner, Parcel, Post, Publication, Sent, Undelivered};
+    use whub_core::{Fate, Guest, Half, Manner, Parcel, Post, Publication, Sent, Undelivered, Visit};
     use whub_proto::names::PairId;
     use whub_proto::{Data, Hello, Join, Leave, RoomMode};
 
@@ -386,7 +386,8 @@ mod tests {
         let diary = Arc::new(Diary { session: hub.next_session(), entries: Mutex::default() });
         let waiting =
             Half { mailbox: Mailbox::new(diary.clone()), seat: 0, serial: 1, manner: Manner::Plain };
-        hub.pairs.arrive(&PairId::parse("x").expect("an id"), &waiting);
+        let visit = Visit { half: &waiting, guest: &Guest::default(), now: Some(now().at), seated: false };
+        hub.pairs.arrive(&PairId::parse("x").expect("an id"), visit).expect("a free place");
         let me = Mailbox::new(node.mailbox(Framing::Stream, None));
         let peer = Peer { client: "c".into(), address: "".into(), token: None };
         let mut talk = ClientTalk::new(Arc::clone(&node), me, peer, Wire::stream(), now().at);

@@ -57,6 +57,8 @@ impl Talk for EchoTalk {
             | Letter::Failed { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. }
             | Letter::Recheck => Flow::Go,
         }
     }

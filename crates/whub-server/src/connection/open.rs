@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use whub_core::{Framing, Mailbox, Peer};
+use whub_core::{Framing, Guest, Mailbox, Peer};
 use whub_proto::names::PairId;
 use whub_transport::Stream;
 use whub_ws::Limits;
@@ -64,6 +64,7 @@ pub(crate) fn run_pair(
     stream: Stream,
     early: Vec<u8>,
     pair: PairId,
+    guest: Guest,
     token: Option<Box<str>>,
     deflate: Option<Agreement>,
 ) -> impl Future<Output = ()> + Send {
@@ -72,8 +73,12 @@ pub(crate) fn run_pair(
     let socket = websocket(node.hub.limits.message_bytes, deflate);
     let address = Mailbox::new(mailbox.clone());
     let mut own = Vec::new();
-    let talk = PlainTalk::new(Arc::clone(&node), address, pair, token, socket, now().at, &mut own);
-    Connection::begin(node, talk, link, mailbox, early, &own)
+    let now = now();
+    let (talk, flow) =
+        PlainTalk::new(Arc::clone(&node), address, (pair, guest, token), socket, now, &mut own);
+    let mut connection = Connection::begin(node, talk, link, mailbox, early, &own);
+    connection.follow(flow, now.at);
+    connection
 }
 
 /// A client's WebSocket to a service that has accepted it.

@@ -159,7 +159,9 @@ impl Post for EventMailbox {
             | Letter::Placed { .. }
             | Letter::Failed { .. }
             | Letter::Paired { .. }
-            | Letter::Parted { .. } => {}
+            | Letter::Parted { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. } => {}
         }
         state.wake();
         Ok(())

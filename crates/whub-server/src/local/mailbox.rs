@@ -190,6 +190,8 @@ impl Post for LocalMailbox {
             | Letter::Failed { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. }
             | Letter::Drain { .. }
             | Letter::Recheck
             | Letter::Kick(_) => {}

@@ -157,6 +157,8 @@ fn overrun(letter: &Letter) -> usize {
         | Letter::Placed { .. }
         | Letter::Paired { .. }
         | Letter::Parted { .. }
+        | Letter::Replaced { .. }
+        | Letter::Stirred { .. }
         | Letter::Drain { .. }
         | Letter::Recheck
         | Letter::Kick(_) => usize::MAX,
