@@ -199,16 +199,12 @@ async fn tell_of_breaks(client: Client) {
     let mut events = client.events();
     let mut broken = false;
     while let Some(event) = events.next().await {
-        match event {
-            Event::Reconnecting { .. } if !broken => {
-                output::note("the connection to the hub broke; connecting again");
-                broken = true;
-            }
-            Event::Open { .. } if broken => {
-                output::note("connected again");
-                broken = false;
-            }
-            _ => {}
+        if matches!(event, Event::Reconnecting { .. }) && !broken {
+            output::note("the connection to the hub broke; connecting again");
+            broken = true;
+        } else if matches!(event, Event::Open { .. }) && broken {
+            output::note("connected again");
+            broken = false;
         }
     }
 }
