@@ -175,6 +175,12 @@ impl Client {
         self.heard.drain(..).map(|bytes| line(&bytes)).collect()
     }
 
+    /// The first frame that reached the peer since the last look.
+    pub(crate) fn hears_first(&mut self) -> String {
+        self.collect();
+        line(&self.heard.pop_front().unwrap())
+    }
+
     /// The headers of the request or response that reached the peer last; forgets the rest.
     pub(crate) fn headers_heard(&mut self) -> Vec<(String, String)> {
         self.collect();
