@@ -88,6 +88,7 @@ impl World {
             closed: None,
             asked: Vec::new(),
             heard: VecDeque::new(),
+            seat: String::new(),
             awaiting: None,
         }
     }
@@ -108,6 +109,8 @@ pub(crate) struct Client {
     /// The tokens that the session wanted checked.
     pub(crate) asked: Vec<Option<Box<str>>>,
     heard: VecDeque<Vec<u8>>,
+    /// What the seat can be taken again with that the first frame was about.
+    pub(crate) seat: String,
     /// The partner's mailbox, when it must have room first.
     awaiting: Option<Mailbox>,
 }
@@ -178,7 +181,11 @@ impl Client {
     /// The first frame that reached the peer since the last look.
     pub(crate) fn hears_first(&mut self) -> String {
         self.collect();
-        line(&self.heard.pop_front().unwrap())
+        let bytes = self.heard.pop_front().unwrap();
+        if let Body::Ok(ok) = Frame::parse(&bytes, usize::MAX, Origin::Hub).unwrap().body {
+            self.seat = ok.seat.to_owned();
+        }
+        line(&bytes)
     }
 
     /// The headers of the request or response that reached the peer last; forgets the rest.
