@@ -312,6 +312,20 @@ fn who_says_what_it_has_is_sent_no_more_than_the_ring_holds() {
 }
 
 #[test]
+fn who_waits_for_a_stale_connection_goes_on_with_the_next() {
+    let world = World::new();
+    let (stale, mut b) = couple(&world);
+    stale.inbox.state.lock().unwrap().deaf = true;
+    say(&world, &mut b, "into a void");
+    let bell = Arc::new(Bell::default());
+    assert!(!b.has_room(&Waker::from(Arc::clone(&bell))));
+    let mut fresh = world.client();
+    assert_eq!(resume(&world, &mut fresh, 1, 2), ["ok #1 seat received 0", "data #1 'into a void'"]);
+    assert_eq!(bell.0.load(Relaxed), 1);
+    assert!(b.has_room(Waker::noop()));
+}
+
+#[test]
 fn while_somebody_is_away_its_partner_is_held_back_not_heard_in_part() {
     let limits = SessionLimits { mailbox_bytes: 1, ..SessionLimits::default() };
     let world = World::with_limits(limits);

@@ -110,7 +110,7 @@ fn a_hub_that_is_gone_is_waited_for_only_so_long() {
     hub.process.signal(Signal::KILL);
     hub.process.end();
     for half in [&mut one, &mut other] {
-        half.wait_for("the connection broke for too long");
+        half.wait_for("the connection broke, and the place in the pair was lost");
         assert_eq!(half.end().0, 3);
     }
 }

@@ -211,7 +211,7 @@ impl KeptSeat {
             return Err(no_seat());
         }
         line.mailbox.hold();
-        let stale = self.inward().attach(line, received, &self.pair, self.ring_bytes)?;
+        let stale = self.inward().attach(line, received, &self.pair)?;
         outward.generation += 1;
         // The answer says what was taken.
         outward.outstanding = 0;
@@ -538,14 +538,14 @@ impl Post for KeptSeat {
         if inward.over {
             return true;
         }
-        if inward.is_full(self.ring_bytes) {
-            if !inward.waiting.iter().any(|known| known.will_wake(waker)) {
-                inward.waiting.push(waker.clone());
-            }
-            return false;
+        let line = inward.line.clone();
+        let has_room =
+            !inward.is_full(self.ring_bytes) && line.is_none_or(|line| line.mailbox.poll_room(waker));
+        // Who waits for a connection is woken by the next one too.
+        if !has_room && !inward.waiting.iter().any(|known| known.will_wake(waker)) {
+            inward.waiting.push(waker.clone());
         }
-        // A connection that ends wakes those who wait for it.
-        inward.line.as_ref().is_none_or(|line| line.mailbox.poll_room(waker))
+        has_room
     }
 }
 
@@ -591,13 +591,7 @@ impl Inward {
     }
 
     /// Begins with another connection, where the client says that it stands. Returns the one that was there.
-    fn attach(
-        &mut self,
-        line: Line,
-        received: u64,
-        pair: &PairId,
-        ring_bytes: u64,
-    ) -> Result<Option<Line>, Fault> {
+    fn attach(&mut self, line: Line, received: u64, pair: &PairId) -> Result<Option<Line>, Fault> {
         let missed = self.ring.resume(received).ok_or_else(ahead)?;
         if missed > 0 {
             let count = u32::try_from(missed).unwrap_or(u32::MAX);
@@ -610,9 +604,9 @@ impl Inward {
         }
         self.ring.unsent = 0;
         self.away = false;
-        let stale = self.line.replace(line);
-        self.relieve(ring_bytes);
-        Ok(stale)
+        // They look at the ring again, and at this connection.
+        self.waiting.drain(..).for_each(Waker::wake);
+        Ok(self.line.replace(line))
     }
 
     /// Nothing more is taken. Returns the letters that were not read.

@@ -267,6 +267,8 @@ pub(crate) struct State {
     pub(crate) frames: Vec<Vec<u8>>,
     held: Option<Vec<Vec<u8>>>,
     pub(crate) full: bool,
+    /// The peer does not read.
+    pub(crate) deaf: bool,
     pub(crate) closed: bool,
 }
 
@@ -306,7 +308,7 @@ impl Inbox {
             Some(held) => held.push(bytes),
             None => state.frames.push(bytes),
         }
-        Sent::Room
+        if state.deaf { Sent::Wait } else { Sent::Room }
     }
 }
 
@@ -347,7 +349,8 @@ impl Post for Inbox {
     }
 
     fn poll_room(&self, _: &Waker) -> bool {
-        true
+        let state = self.state.lock().unwrap();
+        state.closed || !state.deaf
     }
 
     fn publish(&self, publication: &dyn Publication) -> Fate {

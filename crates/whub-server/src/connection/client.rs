@@ -261,6 +261,10 @@ impl Talk for ClientTalk {
     }
 
     fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+        if matches!(letter, Letter::Parted { .. } | Letter::Stirred { .. }) {
+            // Who has left is not waited for; whoever is there now says so when it is full.
+            self.talk.awaiting = None;
+        }
         self.talk.session.handle_letter(now, letter);
         self.drain(now, own)
     }

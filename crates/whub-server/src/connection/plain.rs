@@ -150,6 +150,10 @@ impl Talk for PlainTalk {
         } else {
             letter
         };
+        if matches!(letter, Letter::Parted { .. }) {
+            // Who has left is not waited for.
+            self.talk.awaiting = None;
+        }
         self.talk.half.handle_letter(letter);
         self.drain(own)
     }

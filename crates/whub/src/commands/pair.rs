@@ -282,5 +282,8 @@ fn missed() -> Failure {
 }
 
 fn interrupted() -> Failure {
-    Failure::new(Exit::Unreachable, "the connection broke for too long; bytes may be missing")
+    Failure::new(
+        Exit::Unreachable,
+        "the connection broke, and the place in the pair was lost; bytes may be missing",
+    )
 }
