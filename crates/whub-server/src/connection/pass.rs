@@ -192,6 +192,8 @@ impl Pass {
                 | Letter::Failed { .. }
                 | Letter::Paired { .. }
                 | Letter::Parted { .. }
+                | Letter::Replaced { .. }
+                | Letter::Stirred { .. }
                 | Letter::Expelled { .. } => {}
             }
         }

@@ -184,6 +184,8 @@ fn overrun(letter: &Letter) -> usize {
         | Letter::Paired { .. }
         | Letter::Parted { .. }
         | Letter::Expelled { .. }
+        | Letter::Replaced { .. }
+        | Letter::Stirred { .. }
         | Letter::Drain { .. }
         | Letter::Recheck
         | Letter::Kick(_) => usize::MAX,
