@@ -209,6 +209,12 @@ impl Node {
         self.authenticator().grants(user)
     }
 
+    /// A user as it is now; empty is anonymous.
+    pub(crate) fn identity(&self, user: &str) -> Identity {
+        let user = Some(user).filter(|user| !user.is_empty());
+        Identity { user: user.map(Into::into), grants: self.grants(user) }
+    }
+
     /// Who holds this token.
     ///
     /// # Errors

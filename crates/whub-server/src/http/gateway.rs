@@ -15,7 +15,7 @@ use whub_proto::names::{EndpointName, ServicePath};
 use whub_ws::handshake::Upgrade;
 
 use crate::config::{Config, Target};
-use crate::connection::{self, Place, Visitor};
+use crate::connection::{self, Credential, Place, Visitor};
 use crate::gateway::{self, Asked, Outcome, Route, segment, unknown};
 use crate::http::body::HttpBody;
 use crate::http::forwarded::{self, Way};
@@ -170,7 +170,7 @@ async fn pass(
     let mut asked = asked(visit, config, route, &caller, rest, &parts)?;
     asked.protocols = offers.join(", ");
     asked.extensions = parts.headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().cloned().collect();
-    let place = Place::take(&visit.node, route.name(), caller.token)?;
+    let place = Place::take(&visit.node, route.name(), Credential::Token(caller.token))?;
     let opened = match gateway::open(route, &asked).await? {
         Outcome::Opened(opened) => *opened,
         Outcome::Answered(answer) => return Ok(proxy::pass_answer(answer)),
