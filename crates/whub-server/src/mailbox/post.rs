@@ -89,6 +89,10 @@ impl Post for PeerMailbox {
         false
     }
 
+    fn forget_room(&self, seat: u64) {
+        self.lock().gaps.take_room(seat);
+    }
+
     fn publish(&self, publication: &dyn Publication) -> Fate {
         let mut state = self.lock();
         if state.closed {
