@@ -14,7 +14,6 @@ mod converse;
 mod health;
 mod leg;
 mod open;
-#[allow(dead_code)] // Until the table of routes has processes.
 mod process;
 mod route;
 mod routes;

@@ -36,6 +36,7 @@ pub(super) async fn watch(route: Weak<Route>, upstream: Arc<Upstream>) {
             Err(why) => {
                 failures = failures.saturating_add(1);
                 route.note_down(&upstream, &why);
+                route.cure(&why);
                 // What was just said is no news to this task.
                 let _ = timeout(Duration::ZERO, upstream.alarm.notified()).await;
             }

@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use whub_core::{Fault, Identity, Letter, Post, SessionId};
 use whub_proto::Code;
 
-use crate::config::{Balance, Endpoint, EndpointAccess, Target};
+use crate::config::{Balance, Endpoint, EndpointAccess, Health, Target};
 use crate::gateway::health;
+use crate::gateway::process::{ProcessState, Supervisor};
 use crate::gateway::upstream::{Occupied, Upstream};
 
 /// An endpoint, known to clients by its name.
@@ -25,6 +26,10 @@ pub(crate) struct Route {
     sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
     /// Whether any upstream is up.
     up: watch::Sender<bool>,
+    /// What serves it, where the hub runs that.
+    process: Option<Arc<Supervisor>>,
+    /// When an upstream answered last. Held to read or write it.
+    answered: Mutex<Option<Instant>>,
     /// Those who look after its upstreams; they end with it.
     watchers: Mutex<JoinSet<()>>,
 }
@@ -32,17 +37,31 @@ pub(crate) struct Route {
 impl Route {
     /// An endpoint whose upstreams are looked after from now on.
     pub(super) fn start(endpoint: Endpoint) -> Arc<Self> {
-        Self::with_sockets(endpoint, Arc::default())
+        let process = supervisor(&endpoint, None);
+        Self::with(endpoint, Arc::default(), process)
     }
 
-    /// The same endpoint under new rules; who is connected stays.
+    /// The same endpoint under new rules; who is connected stays, and what serves it.
     pub(super) fn replace(&self, endpoint: Endpoint) -> Arc<Self> {
-        Self::with_sockets(endpoint, Arc::clone(&self.sockets))
+        Self::with(endpoint, Arc::clone(&self.sockets), self.process.clone())
     }
 
-    fn with_sockets(
+    /// The same endpoint somewhere else. Its process stays if it would be the same one.
+    pub(super) fn move_to(&self, endpoint: Endpoint) -> Arc<Self> {
+        let is_same = self.endpoint.process == endpoint.process && port(&self.endpoint) == port(&endpoint);
+        let process = if is_same {
+            self.process.clone()
+        } else {
+            self.halt();
+            supervisor(&endpoint, self.process.clone())
+        };
+        Self::with(endpoint, Arc::default(), process)
+    }
+
+    fn with(
         endpoint: Endpoint,
         sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
+        process: Option<Arc<Supervisor>>,
     ) -> Arc<Self> {
         let upstreams = match &endpoint.target {
             Target::Upstreams(urls) => {
@@ -56,6 +75,8 @@ impl Route {
             turn: AtomicUsize::new(0),
             sockets,
             up: watch::Sender::new(true),
+            process,
+            answered: Mutex::default(),
             watchers: Mutex::default(),
         });
         let mut watchers = route.watchers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,8 +177,56 @@ impl Route {
         chosen.cloned()
     }
 
+    /// Has the process end in peace, if there is one.
+    pub(super) fn halt(&self) {
+        if let Some(process) = &self.process {
+            process.halt();
+        }
+    }
+
+    /// Ends the process at once.
+    pub(super) fn kill(&self) {
+        if let Some(process) = &self.process {
+            process.kill();
+        }
+    }
+
+    /// Waits until it has ended in peace.
+    pub(super) async fn halted(&self) {
+        if let Some(process) = &self.process {
+            process.stopped().await;
+        }
+    }
+
+    /// Has a process that was given up tried again.
+    pub(super) fn encourage(&self) {
+        if let Some(process) = &self.process {
+            process.retry();
+        }
+    }
+
+    /// Has the process started again if the endpoint has been down for so long that it will not come back by itself.
+    pub(super) fn cure(&self, why: &str) {
+        let Some(process) = &self.process else { return };
+        let ProcessState::Running { since, .. } = process.state() else { return };
+        let down =
+            self.upstreams.iter().filter_map(|upstream| upstream.trouble()).map(|trouble| trouble.since);
+        let (false, Some(down)) = (self.is_up() || self.endpoint.health == Health::Off, down.max()) else {
+            return;
+        };
+        let began = since.into_std();
+        let ill = down.max(began).elapsed();
+        let patience = self.endpoint.health_interval * ILL_INTERVALS;
+        let has_answered = lock(&self.answered).is_some_and(|answered| answered > began);
+        let patience = if has_answered { patience } else { patience.max(TIME_TO_START) };
+        if ill >= patience {
+            process.restart(&format!("it has not answered for {ill:.1?}: {why}"));
+        }
+    }
+
     /// An upstream answered.
     pub(super) fn note_up(&self, upstream: &Upstream) {
+        *lock(&self.answered) = Some(Instant::now());
         if upstream.rise() {
             tracing::info!(endpoint = self.name(), upstream = %upstream.url, "upstream is up");
         }
@@ -189,6 +258,26 @@ impl Route {
 
     pub(super) fn occupy(upstream: &Arc<Upstream>) -> Occupied {
         upstream.occupy()
+    }
+}
+
+/// So many times `health_interval` a process may fail to answer before it is started again.
+const ILL_INTERVALS: u32 = 2;
+
+/// Where it has not answered at all since it was started, it has so long.
+const TIME_TO_START: Duration = Duration::from_secs(60);
+
+/// What runs the process of an endpoint, if it has one; `before` is what ran the last one.
+fn supervisor(endpoint: &Endpoint, before: Option<Arc<Supervisor>>) -> Option<Arc<Supervisor>> {
+    let process = endpoint.process.clone()?;
+    Some(Arc::new(Supervisor::start(&endpoint.name, process, port(endpoint), before)))
+}
+
+/// The port that a process of the endpoint would listen at.
+fn port(endpoint: &Endpoint) -> Option<u16> {
+    match &endpoint.target {
+        Target::Upstreams(urls) => urls.first()?.server.port(),
+        Target::Service(_) | Target::Channel(_) | Target::Pair(_) => None,
     }
 }
 

@@ -72,15 +72,17 @@ impl Routes {
                 (Some(known), Change::Adjust) => known.replace(endpoint.clone()),
                 (Some(known), Change::Redirect | Change::Remove | Change::Add) => {
                     dismissed.push((Arc::clone(known), redirected(known.name())));
-                    Route::start(endpoint.clone())
+                    known.move_to(endpoint.clone())
                 }
                 (None, _) => Route::start(endpoint.clone()),
             };
+            route.encourage();
             table.add(route);
         }
         for known in &before.routes {
             if !endpoints.iter().any(|endpoint| endpoint.name == known.endpoint.name) {
                 dismissed.push((Arc::clone(known), removed(known.name())));
+                known.halt();
             }
         }
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
@@ -89,6 +91,20 @@ impl Routes {
         for (route, fault) in dismissed {
             route.dismiss(&fault);
         }
+    }
+
+    /// Ends the processes of all endpoints, and waits for their end.
+    pub(crate) async fn halt(&self) {
+        let routes = self.all();
+        routes.iter().for_each(|route| route.halt());
+        for route in routes {
+            route.halted().await;
+        }
+    }
+
+    /// Ends the processes of all endpoints at once.
+    pub(crate) fn kill(&self) {
+        self.all().iter().for_each(|route| route.kill());
     }
 
     fn table(&self) -> Arc<Table> {
