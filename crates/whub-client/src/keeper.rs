@@ -296,6 +296,7 @@ impl Keeper {
     fn take_seats(&mut self) {
         if let Some(current) = &mut self.current {
             current.session.take_seats(&mut self.wanted);
+            current.session.enter_rooms(&mut self.wanted);
         }
     }
 
@@ -360,7 +361,8 @@ impl Keeper {
 
     fn leave_old(&mut self, now: Instant) {
         let serial = self.old.as_ref().map(|old| old.session.serial());
-        let seated = self.wanted.seats.values().any(|seat| seat.taken_on == serial);
+        let seated = self.wanted.seats.values().any(|seat| seat.taken_on == serial)
+            || self.wanted.rooms.values().any(|place| place.taken_on == serial);
         let done = self
             .old
             .as_ref()
@@ -370,6 +372,7 @@ impl Keeper {
         let error = Error::lost("the connection was left for another");
         // Its seats are taken again at once; the rest of it ends by itself.
         old.session.release_seats(&mut self.wanted);
+        old.session.release_rooms(&mut self.wanted);
         self.jobs
             .spawn(async move { drop(old.close(whub_ws::CloseCode::NORMAL, error, CLOSE_WITHIN).await) });
         self.take_seats();

@@ -242,6 +242,7 @@ impl Post for Link {
             | Letter::Placed { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }
+            | Letter::Expelled { .. }
             | Letter::Drain { .. }
             | Letter::Recheck
             | Letter::Kick(_) => {}

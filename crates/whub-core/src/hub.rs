@@ -12,6 +12,7 @@ use crate::handlers::Handlers;
 use crate::mailbox::SessionId;
 use crate::middleware::ChainSlot;
 use crate::pairs::Pairs;
+use crate::rooms::{RoomLimits, Rooms};
 use crate::services::Services;
 
 /// A node's shared state.
@@ -33,6 +34,8 @@ pub struct Hub {
     pub handlers: Handlers,
     /// Who waits for a partner.
     pub pairs: Pairs,
+    /// Who is together with whom.
+    pub rooms: Rooms,
     /// What happens to every call on its way.
     pub chain: ChainSlot,
     /// What happened so far.
@@ -75,6 +78,8 @@ pub struct SessionLimits {
     pub services: usize,
     /// Pairs of a session. Default 256.
     pub pairs: usize,
+    /// What rooms may take.
+    pub rooms: RoomLimits,
     /// Deadline of a call that names none. Default 30 s.
     pub call_timeout: Duration,
     /// From the connection to `Hello`. Default 5 s.
@@ -92,6 +97,7 @@ impl Default for SessionLimits {
             subscriptions: 1000,
             services: 256,
             pairs: 256,
+            rooms: RoomLimits::default(),
             call_timeout: Duration::from_secs(30),
             hello_timeout: Duration::from_secs(5),
             ping: Duration::from_secs(25),
@@ -121,6 +127,7 @@ impl Hub {
             clients: Clients::default(),
             handlers: Handlers::default(),
             pairs: Pairs::default(),
+            rooms: Rooms::default(),
             chain: ChainSlot::default(),
             counters: Counters::default(),
             limits,

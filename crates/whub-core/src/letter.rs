@@ -1,5 +1,6 @@
 //! What sessions say to each other.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use whub_proto::Code;
@@ -8,6 +9,7 @@ use crate::call::{Call, CallId, CallKey, Place};
 use crate::fault::Fault;
 use crate::packet::Packet;
 use crate::pairs::{Half, HalfId};
+use crate::rooms::Room;
 
 /// A letter to a session.
 #[derive(Debug)]
@@ -82,6 +84,17 @@ pub enum Letter {
         /// The one that left.
         partner: HalfId,
     },
+    /// To a member of a room: it is one no longer.
+    Expelled {
+        /// The room.
+        room: Arc<Room>,
+        /// The id of its `Join`.
+        seat: u64,
+        /// Its number there.
+        number: u32,
+        /// What its peer is told: `Closed`.
+        event: Packet,
+    },
     /// The node is stopping.
     Drain {
         /// How long calls in flight may take.
@@ -106,7 +119,7 @@ impl Letter {
             + match self {
                 Self::Call(call) => call.request.weight(),
                 Self::Upload { data, .. } => data.weight(),
-                Self::Answer { packet, .. } => packet.weight(),
+                Self::Answer { packet, .. } | Self::Expelled { event: packet, .. } => packet.weight(),
                 Self::Failed { fault, .. } | Self::Kick(fault) => fault.reason.len(),
                 Self::Abandon { .. }
                 | Self::Refill { .. }

@@ -47,6 +47,6 @@ pub use steps::{
 };
 pub use types::{
     Audience, Auth, Builtin, Channels, Config, Data, Debugging, Http, Inspect, Limits, Log, LogFormat, Node,
-    ProxyProtocol, Relay, Reload, SlowPolicy, Tls, WebSocket,
+    ProxyProtocol, Relay, Reload, Rooms, SlowPolicy, Tls, WebSocket,
 };
 pub use units::{parse_bytes, parse_duration, parse_rate, show_bytes, show_duration, show_rate};

@@ -44,6 +44,7 @@ mod proxy;
 mod publish;
 mod relay;
 mod request_id;
+mod rooms;
 mod route;
 mod status;
 mod subscribe;

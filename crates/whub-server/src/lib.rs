@@ -17,6 +17,7 @@ mod modules;
 mod node;
 mod reload;
 mod report;
+mod room_text;
 mod server;
 mod usher;
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use whub_core::{
-    Authenticator, Fault, Grants, Hub, Identity, Letter, Post, Roles, SessionId, SessionLimits, StaticTokens,
-    Token,
+    Authenticator, Fault, Grants, Hub, Identity, Letter, Post, Roles, RoomLimits, SessionId, SessionLimits,
+    StaticTokens, Token,
 };
 use whub_proto::names::ServicePath;
 use whub_transport::{Admission, AdmissionLimits, DirectWriter, TransportCounters};
@@ -71,6 +71,7 @@ impl Node {
             subscriptions: config.limits.subscriptions,
             services: config.limits.services,
             pairs: config.limits.pairs,
+            rooms: room_limits(&config),
             call_timeout: config.limits.call_timeout,
             hello_timeout: config.limits.first_request,
             ping: config.limits.ping,
@@ -297,6 +298,17 @@ const RETRY_MIN: Duration = Duration::from_millis(500);
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Node({})", self.hub.node)
+    }
+}
+
+fn room_limits(config: &Config) -> RoomLimits {
+    RoomLimits {
+        per_session: config.limits.rooms,
+        per_node: config.limits.node_rooms,
+        members: u16::try_from(config.limits.room_members).unwrap_or(u16::MAX),
+        info_bytes: config.limits.room_info_bytes,
+        empty_ttl: config.rooms.empty_ttl,
+        changes: config.rooms.changes,
     }
 }
 

@@ -139,6 +139,7 @@ impl Server {
         }
         let mut ushering = JoinSet::new();
         ushering.spawn(usher::run(Arc::clone(&self.node.hub)));
+        ushering.spawn(usher::run_rooms(Arc::clone(&self.node.hub)));
         let (discovery, hub) = (Arc::clone(&self.node.discovery), Arc::clone(&self.node.hub));
         ushering.spawn(async move { discovery.run(&hub).await });
         shutdown.await;

@@ -91,6 +91,11 @@ impl HubArgs {
         json(&self.http()?.get(path).await?)
     }
 
+    /// Has the hub's HTTP side end something; gives the JSON that it answers.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Value, Failure> {
+        json(&self.http()?.delete(path).await?)
+    }
+
     /// The token never comes from a flag, because command lines show in process lists.
     fn token(&self) -> Result<Option<Secret>, Failure> {
         let (text, place) = match &self.token_file {

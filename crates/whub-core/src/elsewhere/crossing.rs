@@ -282,6 +282,7 @@ impl Post for Crossing {
             | Letter::Refill { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }
+            | Letter::Expelled { .. }
             | Letter::Drain { .. }
             | Letter::Recheck
             | Letter::Kick(_) => {}

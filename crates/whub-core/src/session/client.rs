@@ -5,7 +5,7 @@
 //! [`Output::Authenticate`] is answered with [`ClientSession::handle_identity`] before the next frame is handed in.
 //!
 //! The client's ids are odd and live in `live`; the hub's are even and live in `owed`. What each verb does is in
-//! the neighbouring files: `greeting`, `calling`, `providing`, `publishing`, `pairing`.
+//! the neighbouring files: `greeting`, `calling`, `providing`, `publishing`, `pairing`, `rooming`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whub_proto::names::{Filter, Pattern};
-use whub_proto::{Body, Code, Drain, Frame, Kind, Success};
+use whub_proto::{Body, Code, Drain, Frame, Kind, RoomMode, Success};
 
 use crate::access::Identity;
 use crate::clients::Tally;
@@ -29,6 +29,7 @@ use crate::session::liveness::{Liveness, Silence};
 use crate::session::output::{Handled, Output};
 use crate::session::owed::Owed;
 use crate::session::pairing::Membership;
+use crate::session::rooming::Presence;
 
 /// One client's conversation.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub struct ClientSession {
     pub(super) services: Vec<Pattern>,
     /// Registrations that are over, and until when their calls are waited for.
     pub(super) leaving: Vec<(Instant, Arc<Provider>)>,
+    /// When it may change rooms as often as ever again.
+    pub(super) changes_full_at: Instant,
     /// Bytes of request bodies that wait here for a provider.
     pub(super) held_bytes: usize,
     /// What others see of the numbers above.
@@ -104,6 +107,7 @@ pub(super) enum Live {
     Call(Box<PlacedCall>),
     Subscription(Filter),
     Pair(Box<Membership>),
+    Room(Box<Presence>),
 }
 
 impl ClientSession {
@@ -126,6 +130,7 @@ impl ClientSession {
             owed: Owed::default(),
             services: Vec::new(),
             leaving: Vec::new(),
+            changes_full_at: now,
             held_bytes: 0,
             tally: Arc::default(),
             output: VecDeque::new(),
@@ -157,7 +162,7 @@ impl ClientSession {
         match &frame.body {
             Body::Request(request) => self.handle_request(now, frame, request),
             Body::Response(response) => self.handle_response(frame, response),
-            Body::Data(_) if id % 2 == 1 => return self.handle_data(frame),
+            Body::Data(_) if id % 2 == 1 => return self.handle_data(now, frame),
             Body::Data(_) => self.handle_download(frame),
             // A provider's error answers a call; a client's errors about anything else change nothing here.
             Body::Error(failure) if id.is_multiple_of(2) && id != 0 => self.handle_final(frame, failure),
@@ -169,9 +174,10 @@ impl ClientSession {
             Body::Unsubscribe(unsubscribe) => self.handle_unsubscribe(id, unsubscribe),
             Body::Register(register) => self.handle_register(now, id, register),
             Body::Unregister(unregister) => self.handle_unregister(id, unregister),
+            Body::Join(join) if join.mode == RoomMode::Room => self.handle_enter(now, id, join),
             Body::Join(join) => self.handle_join(id, join),
             Body::Leave(leave) => self.handle_leave(id, leave),
-            Body::RoomCommand(_) => self.unsupported(id, "rooms.unsupported", "this hub has no rooms"),
+            Body::RoomCommand(command) => self.handle_room_command(id, command),
             Body::Auth(auth) => self.handle_auth(id, auth.scheme, auth.token),
             Body::Ping => {
                 self.send(id, Packet::forward(Kind::Pong, frame.head.flags, None, &[], frame.payload))
@@ -210,6 +216,9 @@ impl ClientSession {
             Letter::Failed { id, fault } => self.handle_failed(id, &fault),
             Letter::Paired { half, partner } => self.handle_paired(half, partner),
             Letter::Parted { half, partner } => self.handle_parted(half, partner),
+            Letter::Expelled { room, seat, number, event } => {
+                self.handle_expelled(&room, seat, number, event)
+            }
             Letter::Drain { grace, linger, retry } => self.handle_drain(now.at + linger, grace, retry),
             Letter::Recheck => self.handle_recheck(),
             Letter::Kick(fault) => self.close(fault),
@@ -407,6 +416,7 @@ impl ClientSession {
             Live::Call(call) => self.abandon(&call),
             Live::Subscription(filter) => self.end_subscription(&filter),
             Live::Pair(membership) => membership.leave(&self.hub),
+            Live::Room(presence) => presence.leave(&self.hub, "", self.clock),
         }
     }
 }

@@ -56,8 +56,8 @@ impl ClientSession {
         let pair = PairId::parse(join.room)
             .map_err(|error| Fault::fatal(error.code(), "join.room", error.to_string()))?;
         if join.mode != RoomMode::Pair {
-            let reason = "this hub has pairs but no rooms yet: join with mode pair";
-            return Err(Fault::fatal(Code::Unsupported, "join.rooms_unsupported", reason));
+            let reason = "this hub has pairs and rooms: join with mode pair or room";
+            return Err(Fault::fatal(Code::Unsupported, "join.mode", reason));
         }
         if !join.secret.is_empty() || !join.info.is_empty() {
             let reason = "this hub has no secrets and no info for pairs yet: leave out secret and info";
@@ -65,7 +65,7 @@ impl ClientSession {
         }
         let Some(identity) = self.identity() else { return Err(not_open()) };
         identity.grants.may_pair(&pair)?;
-        if self.membership(&pair).is_some() {
+        if self.membership(&pair).is_some() || self.presence(&pair).is_some() {
             let reason = format!("this session has a seat in {pair} already");
             return Err(Fault::fatal(Code::Conflict, "join.conflict", reason));
         }
@@ -89,6 +89,10 @@ impl ClientSession {
 
     pub(super) fn handle_leave(&mut self, id: u64, leave: &Leave<'_>) {
         if !self.claim(id) {
+            return;
+        }
+        if self.leave_room(leave) {
+            self.agree(id);
             return;
         }
         let known = PairId::parse(leave.room).ok().and_then(|pair| self.membership(&pair));
@@ -118,7 +122,9 @@ impl ClientSession {
         }
         if frame.head.flags.contains(Flags::MORE) {
             if self.partial_bytes() + frame.payload.len() > limit {
-                self.violate(format!("the unfinished messages of all pairs may have {limit} bytes together"));
+                self.violate(format!(
+                    "the unfinished messages of all pairs and rooms may have {limit} bytes together"
+                ));
                 return Handled::Done;
             }
             let Some(Live::Pair(membership)) = self.live.get_mut(&frame.head.id) else {
@@ -171,9 +177,10 @@ impl ClientSession {
     }
 
     /// Bytes of messages whose last piece is yet to come.
-    fn partial_bytes(&self) -> usize {
+    pub(super) fn partial_bytes(&self) -> usize {
         let bytes = |live: &Live| match live {
             Live::Pair(membership) => membership.partial.len(),
+            Live::Room(presence) => presence.partial_bytes(),
             Live::Call(_) | Live::Subscription(_) => 0,
         };
         self.live.values().map(bytes).sum()
@@ -182,7 +189,7 @@ impl ClientSession {
     fn partner(&self, id: u64) -> Option<&Half> {
         match self.live.get(&id) {
             Some(Live::Pair(membership)) => membership.seat.partner(),
-            Some(Live::Call(_) | Live::Subscription(_)) | None => None,
+            Some(Live::Call(_) | Live::Subscription(_) | Live::Room(_)) | None => None,
         }
     }
 
@@ -193,7 +200,9 @@ impl ClientSession {
                 membership.seat.handle_paired(partner);
             }
             // The seat was left while the letter was on its way, and its id may name something else by now.
-            Some(Live::Pair(_) | Live::Call(_) | Live::Subscription(_)) | None => part(&partner, half),
+            Some(Live::Pair(_) | Live::Room(_) | Live::Call(_) | Live::Subscription(_)) | None => {
+                part(&partner, half)
+            }
         }
     }
 
@@ -220,10 +229,10 @@ impl ClientSession {
         self.send(id, Packet::build(&Body::RoomEvent(event)));
     }
 
-    fn membership(&self, wanted: &PairId) -> Option<u64> {
+    pub(super) fn membership(&self, wanted: &PairId) -> Option<u64> {
         self.live.iter().find_map(|(id, live)| match live {
             Live::Pair(membership) if membership.seat.pair == *wanted => Some(*id),
-            Live::Pair(_) | Live::Call(_) | Live::Subscription(_) => None,
+            Live::Pair(_) | Live::Room(_) | Live::Call(_) | Live::Subscription(_) => None,
         })
     }
 }

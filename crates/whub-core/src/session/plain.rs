@@ -83,6 +83,7 @@ impl PlainHalf {
             | Letter::Answer { .. }
             | Letter::Credit { .. }
             | Letter::Placed { .. }
+            | Letter::Expelled { .. }
             | Letter::Failed { .. } => {}
         }
     }

@@ -107,6 +107,7 @@ impl StreamHalf {
             | Letter::Answer { .. }
             | Letter::Credit { .. }
             | Letter::Placed { .. }
+            | Letter::Expelled { .. }
             | Letter::Failed { .. } => {}
         }
     }

@@ -3,6 +3,8 @@
 // Each test file uses a part of this, and a failed unwrap is a failed test.
 #![allow(dead_code, clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
+pub(crate) mod dice;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
@@ -13,7 +15,7 @@ use whub_core::{
     Parcel, Peer, Post, Publication, Sent, ServicePolicies, ServiceSettings, SessionId, SessionLimits,
     Undelivered,
 };
-use whub_proto::{Body, Flags, Frame, Hello, Origin};
+use whub_proto::{Body, Flags, Frame, Hello, Origin, RoomRole};
 
 /// A hub, and the time there.
 pub(crate) struct World {
@@ -187,6 +189,11 @@ impl Client {
                         }
                     }
                 }
+                Output::Room(issue) => {
+                    for member in issue.roll.members.iter().filter(|member| issue.is_for(member)) {
+                        member.mailbox.publish(&InRoom { issue: &issue, seat: member.seat });
+                    }
+                }
                 Output::Ping => self.inbox.note("(ping)"),
                 Output::Close(fault) => self.closed = Some(fault),
             }
@@ -220,6 +227,38 @@ impl Publication for Alone<'_> {
 
     fn channel(&self) -> &str {
         &self.issue.audience.channel
+    }
+}
+
+/// A message of a room at one of its receivers.
+pub(crate) struct InRoom<'a> {
+    pub(crate) issue: &'a whub_core::RoomIssue,
+    pub(crate) seat: u64,
+}
+
+impl Publication for InRoom<'_> {
+    fn framed(&self, _: Framing) -> bytes::Bytes {
+        self.issue.packets.iter().flat_map(|packet| with_id(self.seat, packet)).collect()
+    }
+
+    fn packets(&self) -> &[Packet] {
+        &self.issue.packets
+    }
+
+    fn channel(&self) -> &str {
+        self.issue.roll.room.as_str()
+    }
+
+    fn count(&self) -> u32 {
+        1
+    }
+
+    fn is_room(&self) -> bool {
+        true
+    }
+
+    fn seat(&self) -> u64 {
+        self.seat
     }
 }
 
@@ -306,7 +345,7 @@ impl Post for Inbox {
                 let flags = Flags::NONE.with_if(text, Flags::TEXT).with_if(end, Flags::END);
                 self.push(frame(seat, flags, &Body::Data(whub_proto::Data::default()), payload))
             }
-            Parcel::Packet { id, packet } => self.push(with_id(id, packet)),
+            Parcel::Packet { id, packet } | Parcel::News { id, packet } => self.push(with_id(id, packet)),
             Parcel::Framed { bytes, .. } => self.push(bytes.to_vec()),
         }
     }
@@ -320,7 +359,14 @@ impl Post for Inbox {
     }
 
     fn publish(&self, publication: &dyn Publication) -> Fate {
-        match self.push(publication.framed(Framing::Binary).to_vec()) {
+        if publication.is_room() && self.state.lock().unwrap().full {
+            return Fate::DroppedSlow;
+        }
+        let mut sent = Sent::Room;
+        for packet in publication.packets() {
+            sent = self.push(with_id(publication.seat(), packet));
+        }
+        match sent {
             Sent::Room | Sent::Wait => Fate::Delivered,
             Sent::Gone => Fate::DroppedGone,
         }
@@ -375,14 +421,50 @@ fn detail(frame: &Frame<'_>) -> String {
             0 => format!(" {}", response.status),
             times => format!(" {} moved {times}", response.status),
         },
-        Body::Data(data) => data.headers.iter().map(|(name, value)| format!(" {name}: {value}")).collect(),
+        Body::Data(data) => {
+            let from = frame.via.map(|via| format!(" from {}", via.member)).unwrap_or_default();
+            let headers = data.headers.iter().map(|(name, value)| format!(" {name}: {value}"));
+            std::iter::once(from).chain(headers).collect()
+        }
         Body::Cancel(cancel) => format!(" {}", u16::from(cancel.code)),
         Body::Credit(credit) => format!(" {}", credit.bytes),
         Body::Message(message) => format!(" {}", message.channel),
         Body::Ok(ok) if ok.count > 0 => format!(" {}", ok.count),
+        Body::RoomEvent(event) if !event.members.is_empty() || event.capacity > 0 || event.count > 0 => {
+            room_event(&event)
+        }
         Body::RoomEvent(event) if event.initiator => format!(" {:?} {} initiator", event.what, event.room),
         Body::RoomEvent(event) => format!(" {:?} {}", event.what, event.room),
         Body::Drain(drain) => format!(" grace {} retry {}", drain.grace_ms, drain.retry_ms),
         _ => String::new(),
     }
+}
+
+/// What happened, to whom: `2+` is a moderator, `1*` the owner, `3={}` shows `{}`.
+fn room_event(event: &whub_proto::RoomEvent<'_>) -> String {
+    let mut line = format!(" {:?} {}", event.what, event.room);
+    for member in event.members.iter() {
+        line += &format!(" {}", member.member);
+        line += match member.role {
+            RoomRole::Owner => "*",
+            RoomRole::Moderator => "+",
+            _ => "",
+        };
+        if !member.info.is_empty() {
+            line += &format!("={}", member.info);
+        }
+    }
+    if event.capacity > 0 {
+        line += &format!(" of {}", event.capacity);
+    }
+    if event.locked {
+        line += " locked";
+    }
+    if event.count > 0 {
+        line += &format!(" x{}", event.count);
+    }
+    if !event.reason.is_empty() {
+        line += &format!(" ({})", event.reason);
+    }
+    line
 }

@@ -4,6 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use whub_core::middleware::Rate;
 use whub_proto::names::Pattern;
 use whub_transport::{ListenAddress, Networks};
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub websocket: WebSocket,
     /// Options of channels.
     pub channels: Channels,
+    /// Options of rooms.
+    pub rooms: Rooms,
     /// Who may call the hub's own services.
     pub builtin: Builtin,
     /// What the inspector remembers.
@@ -237,12 +240,29 @@ pub struct Limits {
     pub pairs: usize,
     /// How long a half over HTTP waits for the other one.
     pub pair_wait: Duration,
+    /// Rooms that one session is in.
+    pub rooms: usize,
+    /// Members of one room.
+    pub room_members: usize,
+    /// Bytes that a member of a room shows to the others.
+    pub room_info_bytes: usize,
+    /// Rooms of the node.
+    pub node_rooms: usize,
     /// Deadline of a call that names none.
     pub call_timeout: Duration,
     /// Interval of pings; a peer silent for twice as long is dead.
     pub ping: Duration,
     /// Time that calls in flight have to finish when the node stops.
     pub drain: Duration,
+}
+
+/// Section `rooms`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rooms {
+    /// How long a room is kept that nobody is in.
+    pub empty_ttl: Duration,
+    /// How often a session enters or changes rooms.
+    pub changes: Option<Rate>,
 }
 
 /// Section `websocket`.

@@ -345,7 +345,8 @@ impl Talk for BridgeTalk {
             | Letter::Abandon { .. }
             | Letter::Refill { .. }
             | Letter::Paired { .. }
-            | Letter::Parted { .. } => Flow::Go,
+            | Letter::Parted { .. }
+            | Letter::Expelled { .. } => Flow::Go,
         }
     }
 

@@ -128,7 +128,8 @@ impl Talk for ChannelTalk {
             | Letter::Placed { .. }
             | Letter::Failed { .. }
             | Letter::Paired { .. }
-            | Letter::Parted { .. } => Flow::Go,
+            | Letter::Parted { .. }
+            | Letter::Expelled { .. } => Flow::Go,
         }
     }
 

@@ -57,6 +57,7 @@ impl Talk for EchoTalk {
             | Letter::Failed { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }
+            | Letter::Expelled { .. }
             | Letter::Recheck => Flow::Go,
         }
     }

@@ -211,7 +211,8 @@ impl Talk for MuxTalk {
             | Letter::Placed { .. }
             | Letter::Failed { .. }
             | Letter::Paired { .. }
-            | Letter::Parted { .. } => Flow::Go,
+            | Letter::Parted { .. }
+            | Letter::Expelled { .. } => Flow::Go,
         }
     }
 

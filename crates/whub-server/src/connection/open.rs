@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use whub_core::{Framing, Mailbox, Peer};
+use whub_core::{Framing, Identity, Mailbox, Peer, RoomTalker};
 use whub_proto::names::PairId;
 use whub_transport::Stream;
 use whub_ws::Limits;
@@ -18,6 +18,7 @@ use crate::connection::client::{ClientTalk, Wire};
 use crate::connection::echo::EchoTalk;
 use crate::connection::mux::{Guest, MuxTalk};
 use crate::connection::plain::PlainTalk;
+use crate::connection::room::RoomTalk;
 use crate::connection::websocket::WebSocket;
 use crate::connection::{Connection, Link, now};
 use crate::http::Tie;
@@ -76,6 +77,26 @@ pub(crate) fn run_pair(
     let mut own = Vec::new();
     let talk = PlainTalk::new(Arc::clone(&node), address, pair, token, socket, now().at, &mut own);
     Connection::begin(node, talk, link, mailbox, early, &own)
+}
+
+/// A member of a room, as a plain WebSocket.
+pub(crate) fn run_room(
+    node: Arc<Node>,
+    stream: Stream,
+    early: Vec<u8>,
+    name: PairId,
+    peer: Peer,
+    identity: Identity,
+    deflate: Option<Agreement>,
+) -> impl Future<Output = ()> + Send {
+    let framing = if deflate.is_some() { Framing::Private } else { Framing::Room };
+    let (link, mailbox) = begin(&node, stream, framing);
+    let socket = websocket(node.hub.limits.message_bytes, deflate);
+    let address = Mailbox::new(mailbox.clone());
+    let talker =
+        RoomTalker::new(Arc::clone(&node.hub), address, peer.clone(), identity, name.clone(), now().at);
+    let talk = RoomTalk::new(Arc::clone(&node), name, peer.token, talker, socket);
+    Connection::begin(node, talk, link, mailbox, early, &[])
 }
 
 /// A client's WebSocket to a service that has accepted it.

@@ -191,7 +191,8 @@ impl Pass {
                 | Letter::Placed { .. }
                 | Letter::Failed { .. }
                 | Letter::Paired { .. }
-                | Letter::Parted { .. } => {}
+                | Letter::Parted { .. }
+                | Letter::Expelled { .. } => {}
             }
         }
     }

@@ -145,7 +145,8 @@ impl Converse<'_> {
                 | Letter::Placed { .. }
                 | Letter::Failed { .. }
                 | Letter::Paired { .. }
-                | Letter::Parted { .. } => false,
+                | Letter::Parted { .. }
+                | Letter::Expelled { .. } => false,
             }
         })
     }

@@ -190,6 +190,7 @@ impl Post for LocalMailbox {
             | Letter::Failed { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }
+            | Letter::Expelled { .. }
             | Letter::Drain { .. }
             | Letter::Recheck
             | Letter::Kick(_) => {}

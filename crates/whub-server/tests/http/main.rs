@@ -24,6 +24,7 @@ mod own_paths;
 mod pairs;
 mod providers;
 mod reloading;
+mod rooms;
 mod rules;
 mod smuggling;
 mod trailers;
