@@ -12,9 +12,10 @@ use crate::body::Piece;
 use crate::credit::Credit;
 use crate::error::Error;
 use crate::headers::Headers;
+use crate::keep::Keep;
 use crate::key::Key;
 use crate::message::Message;
-use crate::pair::PairEvent;
+use crate::pair::{PairEvent, PairPartner, ThirdArrival};
 use crate::progress::Watcher;
 use crate::publish::Published;
 use crate::queue::Queue;
@@ -222,7 +223,10 @@ pub(crate) struct Service {
 pub(crate) struct Seat {
     pub(crate) key: Key,
     pub(crate) pair: PairId,
-    pub(crate) secret: String,
+    pub(crate) terms: Terms,
+    /// What makes it outlive its connection, if that was asked for.
+    pub(crate) keep: Option<Keep>,
+    pub(crate) partner: Arc<std::sync::Mutex<Option<PairPartner>>>,
     /// `done` waits for the partner, not only for the seat.
     pub(crate) wait: bool,
     pub(crate) events: Arc<Queue<PairEvent>>,
@@ -267,6 +271,17 @@ pub(crate) struct RoomWish {
     pub(crate) reason: String,
 }
 
+/// What a seat is taken with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) secret: String,
+    pub(crate) info: String,
+    pub(crate) third: ThirdArrival,
+    pub(crate) once: bool,
+    pub(crate) grace: Duration,
+    pub(crate) ttl: Duration,
+}
+
 /// What one side of a WebSocket says.
 #[derive(Debug)]
 pub(crate) enum Word {
@@ -277,6 +292,7 @@ pub(crate) enum Word {
 }
 
 /// A message of a pair.
+#[derive(Clone)]
 pub(crate) struct Utterance {
     pub(crate) payload: Bytes,
     pub(crate) text: bool,

@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, State};
 use crate::key::KeySource;
 use crate::random::fraction;
-use crate::session::{Farewell, Session, Supply};
+use crate::session::{Farewell, Session, Supply, forget_seat};
 use crate::wanted::Wanted;
 use ending::Ending;
 
@@ -323,6 +323,7 @@ impl Keeper {
             self.ending.as_ref().map(|ending| ending.until),
             renewal.and_then(|current| current.session.renewal()),
             self.old.as_ref().and_then(|old| old.until),
+            self.wanted.seats.values().filter_map(|seat| seat.keep.as_ref()?.until()).min(),
         ]
         .into_iter()
         .flatten()
@@ -357,6 +358,16 @@ impl Keeper {
             }
         }
         self.leave_old(now);
+        self.forget_seats(now);
+    }
+
+    /// Seats that the hub has kept for as long as it was asked to, and no connection has come.
+    fn forget_seats(&mut self, now: Instant) {
+        for seat in self.wanted.seats.values_mut().filter(|seat| seat.taken_on.is_none()) {
+            if seat.keep.as_mut().is_some_and(|keep| keep.has_seat() && keep.is_forgotten(now)) {
+                forget_seat(seat);
+            }
+        }
     }
 
     fn leave_old(&mut self, now: Instant) {

@@ -50,6 +50,7 @@ mod event;
 #[cfg(feature = "expose")]
 mod expose;
 mod headers;
+mod keep;
 mod keeper;
 mod key;
 mod link;
@@ -78,7 +79,7 @@ pub use event::{Event, Events, State};
 pub use expose::{Expose, Exposure, Health};
 pub use headers::Headers;
 pub use message::Message;
-pub use pair::{Join, Pair, PairEvent, PairMessage, PairReceiver, PairSender};
+pub use pair::{Join, Pair, PairEvent, PairMessage, PairPartner, PairReceiver, PairSender, ThirdArrival};
 pub use progress::Progress;
 pub use publish::{Publish, Published};
 pub use room::{

@@ -37,11 +37,12 @@ use crate::serve::Job;
 use crate::wanted::{Provided, Waiting, Wanted};
 use calling::Calling;
 use liveness::{Liveness, Silence};
-use pairing::{handle_seated, interrupt};
+use pairing::interrupt;
 use rooming::interrupt_room;
 use serving::Serving;
 
 pub(crate) use outbox::Outbox;
+pub(crate) use pairing::{forget_seat, say_later};
 
 /// What the hub said in `Welcome`, as far as it matters later.
 #[derive(Clone, Debug, Default)]
@@ -196,7 +197,10 @@ impl Session {
             Body::Data(data) => self.handle_upload(id, flags, data, payload)?,
             Body::Request(request) => return self.handle_request(now, &frame, request, payload, wanted),
             Body::Cancel(cancel) => self.handle_cancel(id, cancel),
-            Body::Credit(credit) => self.handle_credit(id, credit.bytes),
+            Body::Credit(credit) => match self.live.get(&id) {
+                Some(Live::Seat(key)) => self.handle_seat_credit(*key, credit.bytes, wanted),
+                Some(_) | None => self.handle_credit(id, credit.bytes),
+            },
             Body::Message(publish) => {
                 let message = crate::Message::new(publish, &frame.via.unwrap_or_default(), flags, payload);
                 self.handle_message(id, &message, wanted);
@@ -244,7 +248,7 @@ impl Session {
     fn handle_ok(&mut self, id: u64, success: &Success<'_>, wanted: &mut Wanted) {
         match self.live.get(&id) {
             Some(Live::Topic(key)) => return self.handle_subscribed(*key, success, wanted),
-            Some(Live::Seat(key)) => return handle_seated(*key, wanted),
+            Some(Live::Seat(key)) => return self.handle_seated(id, *key, success, wanted),
             Some(Live::Place(key)) => return Self::handle_entered(*key, success, wanted),
             // A call is never answered by Ok; what ended meanwhile needs nothing.
             Some(Live::Call(_)) | None => return,

@@ -243,6 +243,8 @@ impl Post for Link {
             | Letter::Paired { .. }
             | Letter::Parted { .. }
             | Letter::Expelled { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. }
             | Letter::Drain { .. }
             | Letter::Recheck
             | Letter::Kick(_) => {}

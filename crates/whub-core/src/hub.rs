@@ -11,7 +11,7 @@ use crate::counters::Counters;
 use crate::handlers::Handlers;
 use crate::mailbox::SessionId;
 use crate::middleware::ChainSlot;
-use crate::pairs::Pairs;
+use crate::pairs::{Pairs, TokenDraw};
 use crate::rooms::{RoomLimits, Rooms};
 use crate::services::Services;
 
@@ -44,6 +44,8 @@ pub struct Hub {
     pub limits: SessionLimits,
     /// What the node is there for.
     pub roles: Roles,
+    /// Random bytes for the tokens of seats that outlive their connections; without it none does.
+    pub draw_token: Option<TokenDraw>,
     next_session: AtomicU64,
 }
 
@@ -80,6 +82,12 @@ pub struct SessionLimits {
     pub pairs: usize,
     /// What rooms may take.
     pub rooms: RoomLimits,
+    /// Longest time that a seat of a pair is kept for a client whose connection was lost; 0 = not at all. Default 2 min.
+    pub pair_grace: Duration,
+    /// Seats of pairs that are kept so at one time, of all sessions. Default 10,000.
+    pub pair_seats: usize,
+    /// What waits for a client that has such a seat, in bytes, for each; at least 128 KiB. Default 1 MiB.
+    pub mailbox_bytes: usize,
     /// Deadline of a call that names none. Default 30 s.
     pub call_timeout: Duration,
     /// From the connection to `Hello`. Default 5 s.
@@ -98,6 +106,9 @@ impl Default for SessionLimits {
             services: 256,
             pairs: 256,
             rooms: RoomLimits::default(),
+            pair_grace: Duration::from_secs(120),
+            pair_seats: 10_000,
+            mailbox_bytes: 1 << 20,
             call_timeout: Duration::from_secs(30),
             hello_timeout: Duration::from_secs(5),
             ping: Duration::from_secs(25),
@@ -132,6 +143,7 @@ impl Hub {
             counters: Counters::default(),
             limits,
             roles: Roles::default(),
+            draw_token: None,
             next_session: AtomicU64::new(1),
         }
     }

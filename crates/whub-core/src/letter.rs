@@ -95,6 +95,18 @@ pub enum Letter {
         /// What its peer is told: `Closed`.
         event: Packet,
     },
+    /// To a half: another has taken its place in the pair.
+    Replaced {
+        /// The half that is addressed.
+        half: HalfId,
+    },
+    /// To the session that has a kept seat: there are letters in the seat, or another connection has taken it.
+    Stirred {
+        /// The id of the `Join`.
+        seat: u64,
+        /// Which of the hub's seats it is.
+        serial: u64,
+    },
     /// The node is stopping.
     Drain {
         /// How long calls in flight may take.
@@ -127,6 +139,8 @@ impl Letter {
                 | Self::Placed { .. }
                 | Self::Paired { .. }
                 | Self::Parted { .. }
+                | Self::Replaced { .. }
+                | Self::Stirred { .. }
                 | Self::Drain { .. }
                 | Self::Recheck => 0,
             }

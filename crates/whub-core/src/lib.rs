@@ -43,7 +43,10 @@ pub use letter::Letter;
 pub use mailbox::{Fate, Framing, Mailbox, Parcel, Post, Publication, Sent, SessionId, Undelivered};
 pub use moving::{Loss, Refusals};
 pub use packet::Packet;
-pub use pairs::{Arrival, Half, HalfId, Manner, Pairs};
+pub use pairs::{
+    About, Arrival, Company, Entrance, Guest, Half, HalfId, INFO_BYTES_MAX, Manner, PairSecret, Pairs,
+    SECRET_BYTES_MAX, SPENT_FOR, SPENT_IDS_MAX, TOKEN_BYTES, TokenDraw, Visit,
+};
 pub use placing::{Caller, HEAD_TOO_LARGE, Order, Placed, WEBSOCKET, WINDOW};
 pub use rooms::{Act, By, Entrant, Role, Roll, Room, RoomLimits, RoomMember, Rooms, Terms, missed};
 pub use services::{

@@ -144,6 +144,9 @@ pub trait Post: Send + Sync {
     /// the node's own process. For those who watch; sessions need not know.
     fn served_by(&self, _provider: &str) {}
 
+    /// The session is in that room no more: what its peer missed there is of no interest any more.
+    fn forget_room(&self, _seat: u64) {}
+
     /// Delivers published messages, unless the mailbox is over its budget: then they are dropped, and the subscriber
     /// learns how many.
     fn publish(&self, _publication: &dyn Publication) -> Fate {

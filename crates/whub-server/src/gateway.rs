@@ -9,6 +9,7 @@
 //! Deliberately absent: a connection to an endpoint that several clients share. What an endpoint says is for the one
 //! client whose connection it is; nobody could tell otherwise whom it means.
 
+mod bridge;
 mod carry;
 mod converse;
 mod health;
@@ -20,6 +21,7 @@ mod routes;
 mod upstream;
 mod words;
 
+pub(crate) use bridge::bridge;
 pub(crate) use carry::{Voice, carry};
 pub(crate) use leg::{Leg, Taken};
 pub(crate) use open::{Asked, Opened, Outcome, add_own_headers, connect, nonce, open, segment, target};

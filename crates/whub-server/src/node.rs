@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use whub_core::{
     Authenticator, Fault, Grants, Hub, Identity, Letter, Post, Roles, RoomLimits, SessionId, SessionLimits,
-    StaticTokens, Token,
+    StaticTokens, TOKEN_BYTES, Token,
 };
 use whub_proto::names::ServicePath;
 use whub_transport::{Admission, AdmissionLimits, DirectWriter, TransportCounters};
@@ -72,6 +72,9 @@ impl Node {
             services: config.limits.services,
             pairs: config.limits.pairs,
             rooms: room_limits(&config),
+            pair_grace: config.limits.pair_grace,
+            pair_seats: config.limits.pair_seats,
+            mailbox_bytes: config.limits.mailbox_bytes,
             call_timeout: config.limits.call_timeout,
             hello_timeout: config.limits.first_request,
             ping: config.limits.ping,
@@ -80,6 +83,7 @@ impl Node {
         let roles = Roles { access: config.node.is("access"), service: config.node.is("service") };
         let mut hub = Hub::new(name, agent, limits);
         hub.roles = roles;
+        hub.draw_token = Some(draw_token);
         let hub = Arc::new(hub);
         let chain = ChainMaker::default();
         chain.apply(&hub, &config);
@@ -205,6 +209,12 @@ impl Node {
         self.authenticator().grants(user)
     }
 
+    /// A user as it is now; empty is anonymous.
+    pub(crate) fn identity(&self, user: &str) -> Identity {
+        let user = Some(user).filter(|user| !user.is_empty());
+        Identity { user: user.map(Into::into), grants: self.grants(user) }
+    }
+
     /// Who holds this token.
     ///
     /// # Errors
@@ -310,6 +320,12 @@ fn room_limits(config: &Config) -> RoomLimits {
         empty_ttl: config.rooms.empty_ttl,
         changes: config.rooms.changes,
     }
+}
+
+/// For the tokens of seats in pairs. Without randomness no seat is kept, since its token could be guessed.
+fn draw_token() -> Option<[u8; TOKEN_BYTES]> {
+    let mut token = [0; TOKEN_BYTES];
+    getrandom::fill(&mut token).ok().map(|()| token)
 }
 
 fn authenticator(config: &Config) -> Arc<dyn Authenticator> {

@@ -49,6 +49,9 @@ fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D
     <&RawValue>::deserialize(value).map(Some)
 }
 
+/// Members that one message names at most.
+const NAMED_MAX: usize = 1024;
+
 impl<'a> Said<'a> {
     /// # Errors
     /// `BadRequest`, when it is not JSON, or not of this form.
@@ -61,6 +64,11 @@ impl<'a> Said<'a> {
     /// # Errors
     /// `BadRequest`, when it says several things, or nothing.
     pub(crate) fn wish(&self) -> Result<Wish<'_>, Fault> {
+        if self.to.len() > NAMED_MAX {
+            let reason =
+                format!("a message names {NAMED_MAX} members at most; to all of them it needs no `to`");
+            return Err(Fault::fatal(Code::TooLarge, "room.to", reason));
+        }
         match (&self.join, &self.text, self.data, &self.act) {
             (Some(asked), None, None, None) => Ok(Wish::Join {
                 secret: &asked.secret,
@@ -340,6 +348,14 @@ mod tests {
             let fault = Said::parse(text).and_then(|said| said.wish().map(|_| ())).unwrap_err();
             assert_eq!((fault.code, fault.slug), (Code::BadRequest, "room.message"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_message_names_so_many_members_and_no_more() {
+        let text = |count| format!(r#"{{"to":{:?},"text":""}}"#, vec![1; count]);
+        assert!(Said::parse(&text(NAMED_MAX)).unwrap().wish().is_ok());
+        let fault = Said::parse(&text(NAMED_MAX + 1)).unwrap().wish().unwrap_err();
+        assert_eq!((fault.code, fault.slug), (Code::TooLarge, "room.to"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::command::{Command, Done, Order, Place, Publication, Release, Seat, Se
 use crate::conversation::Conversation;
 use crate::error::Error;
 use crate::key::Key;
-use crate::session::Session;
+use crate::session::{Session, say_later};
 use crate::wanted::{Joined, Provided, Waiting};
 
 /// Most services, subscriptions and seats of one client, each.
@@ -63,9 +63,10 @@ impl Keeper {
                 let serial = self.wanted.seats.get(&key).and_then(|seat| seat.taken_on);
                 match self.conversation(serial) {
                     (Some(current), wanted) => current.session.say(key, message, ended, done, wanted),
-                    (None, _) => {
-                        drop(done.send(Err(Error::lost("there is no connection to the hub at present"))))
-                    }
+                    (None, wanted) => match wanted.seats.get_mut(&key) {
+                        Some(seat) => say_later(seat, message, ended, done),
+                        None => drop(done.send(Err(Error::lost("the seat is not taken at present")))),
+                    },
                 }
             }
             Command::Enter(place) => self.enter(*place),

@@ -283,6 +283,8 @@ impl Post for Crossing {
             | Letter::Paired { .. }
             | Letter::Parted { .. }
             | Letter::Expelled { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. }
             | Letter::Drain { .. }
             | Letter::Recheck
             | Letter::Kick(_) => {}

@@ -183,6 +183,9 @@ impl ClientSession {
             self.handle_provider_credit(id, bytes);
             return;
         }
+        if let Some(Live::Pair(membership)) = self.live.get(&id) {
+            return membership.handle_credit(bytes);
+        }
         let Some(Live::Call(call)) = self.live.get_mut(&id) else { return };
         call.refilled = call.refilled.saturating_add(bytes);
         if let Place::At(provider) = &call.place {

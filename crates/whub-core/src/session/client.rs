@@ -39,6 +39,8 @@ pub struct ClientSession {
     pub(super) peer: Peer,
     /// What the client calls itself; empty = nothing.
     pub(super) name: Box<str>,
+    /// It wants to hear of partners whose connection is lost or has come back.
+    pub(super) follows: bool,
     /// When it last heard something, from whomever.
     pub(super) clock: Instant,
     pub(super) stage: Stage,
@@ -46,6 +48,8 @@ pub struct ClientSession {
     leave_at: Option<Instant>,
     liveness: Liveness,
     pub(super) live: BTreeMap<u64, Live>,
+    /// When the first seat is over that nobody has come to.
+    pub(super) seats_until: Option<Instant>,
     pub(super) calls: usize,
     /// Calls placed so far.
     pub(super) placed: u64,
@@ -120,11 +124,13 @@ impl ClientSession {
             me,
             peer,
             name: Box::default(),
+            follows: false,
             clock: now,
             stage,
             leave_at: None,
             liveness,
             live: BTreeMap::new(),
+            seats_until: None,
             calls: 0,
             placed: 0,
             owed: Owed::default(),
@@ -219,6 +225,8 @@ impl ClientSession {
             Letter::Expelled { room, seat, number, event } => {
                 self.handle_expelled(&room, seat, number, event)
             }
+            Letter::Replaced { half } => self.handle_replaced(half),
+            Letter::Stirred { seat, serial } => self.handle_stirred(seat, serial),
             Letter::Drain { grace, linger, retry } => self.handle_drain(now.at + linger, grace, retry),
             Letter::Recheck => self.handle_recheck(),
             Letter::Kick(fault) => self.close(fault),
@@ -236,6 +244,7 @@ impl ClientSession {
         }
         self.expire_owed(now);
         self.expire_leaving(now);
+        self.expire_seats(now);
         if self.leave_at.is_some_and(|leave_at| now >= leave_at) && self.is_quiet() {
             self.close(Fault::draining());
             return;
@@ -286,10 +295,11 @@ impl ClientSession {
     /// The connection has ended, however it did: whoever waits for this session is told at once.
     pub fn handle_lost(&mut self, now: Instant) {
         self.clock = now;
-        self.end();
+        self.end(true);
     }
 
-    fn end(&mut self) {
+    /// `is_lost`: by no fault that would be met again, so the client may come back to what is kept for it.
+    fn end(&mut self, is_lost: bool) {
         if let Stage::Open { .. } = self.stage {
             self.hub.counters.sessions_closed.one();
             self.hub.clients.leave(self.me.session());
@@ -298,8 +308,14 @@ impl ClientSession {
         self.leave_services(0);
         self.fail_owed();
         for live in std::mem::take(&mut self.live).into_values() {
-            self.end_live(live);
+            match live {
+                Live::Pair(membership) if is_lost => membership.lose(&self.hub, self.clock),
+                live @ (Live::Call(_) | Live::Subscription(_) | Live::Pair(_) | Live::Room(_)) => {
+                    self.end_live(live)
+                }
+            }
         }
+        self.seats_until = None;
         self.calls = 0;
     }
 
@@ -311,7 +327,7 @@ impl ClientSession {
         }
         let leave = self.leave_at.filter(|_| self.is_quiet() && !self.ended());
         let alive = Some(self.liveness.poll_timeout());
-        let dues = [alive, self.owed.first_deadline(), self.first_leaving(), leave];
+        let dues = [alive, self.owed.first_deadline(), self.first_leaving(), leave, self.seats_until];
         dues.into_iter().flatten().min().unwrap_or_else(|| self.liveness.poll_timeout())
     }
 
@@ -405,7 +421,7 @@ impl ClientSession {
         if self.ended() {
             return;
         }
-        self.end();
+        self.end(fault.retry_ms > 0);
         self.send(0, fault.packet());
         self.push(Output::Close(fault));
     }

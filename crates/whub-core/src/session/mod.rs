@@ -4,6 +4,7 @@ mod calling;
 mod client;
 mod gateway;
 mod greeting;
+mod kept;
 mod liveness;
 mod output;
 mod owed;
@@ -20,6 +21,7 @@ mod stream;
 
 pub use client::{ClientSession, Peer};
 pub use gateway::{GatewayOutput, GatewaySaying, GatewaySession, Unrouted};
+pub(crate) use kept::KeptSeat;
 pub use liveness::{Liveness, Silence};
 pub use output::{Handled, Output};
 pub use plain::{PlainHalf, PlainOutput};

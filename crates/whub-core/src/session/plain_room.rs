@@ -201,6 +201,8 @@ impl RoomTalker {
             | Letter::Placed { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. }
             | Letter::Failed { .. } => {}
         }
     }

@@ -237,8 +237,11 @@ impl ClientSession {
     /// Leaves the room if that is what is meant; false when this is about a pair, or nothing.
     pub(super) fn leave_room(&mut self, leave: &Leave<'_>) -> bool {
         let seat = PairId::parse(leave.room).ok().and_then(|name| self.presence(&name));
-        let Some(Live::Room(presence)) = seat.and_then(|seat| self.live.remove(&seat)) else { return false };
-        presence.leave(&self.hub, leave.reason, self.clock);
+        let Some(seat) = seat else { return false };
+        if let Some(Live::Room(presence)) = self.live.remove(&seat) {
+            presence.leave(&self.hub, leave.reason, self.clock);
+            self.me.forget_room(seat);
+        }
         true
     }
 
@@ -347,6 +350,7 @@ impl ClientSession {
         // It may have left meanwhile, and its id may name something else by now.
         if matches!(self.live.get(&seat), Some(Live::Room(presence)) if presence.is(room, number)) {
             self.live.remove(&seat);
+            self.me.forget_room(seat);
             self.hub.counters.room_expulsions.one();
             self.send(seat, event);
         }

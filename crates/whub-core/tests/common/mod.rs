@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use whub_core::{
     ClientSession, Fate, Framing, Grants, Handled, Hub, Identity, Letter, Mailbox, Now, Output, Packet,
     Parcel, Peer, Post, Publication, Sent, ServicePolicies, ServiceSettings, SessionId, SessionLimits,
-    Undelivered,
+    TOKEN_BYTES, Undelivered,
 };
-use whub_proto::{Body, Flags, Frame, Hello, Origin, RoomRole};
+use whub_proto::{Body, Flags, Frame, Hello, Origin, RoomRole, RoomWhat};
 
 /// A hub, and the time there.
 pub(crate) struct World {
@@ -31,7 +31,9 @@ impl World {
     // Where the made-up clock starts is the one thing that is asked.
     #[allow(clippy::disallowed_methods)]
     pub(crate) fn with_limits(limits: SessionLimits) -> Self {
-        let hub = Arc::new(Hub::new("n1", "whub/test", limits));
+        let mut hub = Hub::new("n1", "whub/test", limits);
+        hub.draw_token = Some(draw_token);
+        let hub = Arc::new(hub);
         Self { hub, now: Now { at: Instant::now(), unix_ms: 1_700_000_000_000 } }
     }
 
@@ -88,8 +90,15 @@ impl World {
             closed: None,
             asked: Vec::new(),
             heard: VecDeque::new(),
+            seat: String::new(),
+            awaiting: None,
         }
     }
+}
+
+/// Bytes that nobody guesses who does not look here.
+fn draw_token() -> Option<[u8; TOKEN_BYTES]> {
+    Some(*b"sixteen secrets!")
 }
 
 /// One client: its session, its mailbox, and what reached its peer.
@@ -102,9 +111,18 @@ pub(crate) struct Client {
     /// The tokens that the session wanted checked.
     pub(crate) asked: Vec<Option<Box<str>>>,
     heard: VecDeque<Vec<u8>>,
+    /// What the seat can be taken again with that the first frame was about.
+    pub(crate) seat: String,
+    /// The partner's mailbox, when it must have room first.
+    awaiting: Option<Mailbox>,
 }
 
 impl Client {
+    /// Whether more may be read of what the peer says.
+    pub(crate) fn has_room(&self, waker: &Waker) -> bool {
+        self.awaiting.as_ref().is_none_or(|mailbox| mailbox.poll_room(waker))
+    }
+
     /// The peer sends a frame without payload.
     pub(crate) fn says(&mut self, now: Now, id: u64, body: &Body<'_>) {
         self.sends(now, id, Flags::NONE, body, b"");
@@ -125,7 +143,10 @@ impl Client {
         match self.session.handle_frame(now, &frame) {
             Handled::Done => {}
             Handled::Relay { partner, text, end, payload } => {
-                partner.mailbox.send(Parcel::Data { seat: partner.seat, text, end, payload: &payload });
+                let parcel = Parcel::Data { seat: partner.seat, text, end, payload: &payload };
+                if partner.mailbox.send(parcel) == Sent::Wait {
+                    self.awaiting = Some(partner.mailbox.clone());
+                }
             }
         }
         self.turn(now);
@@ -157,6 +178,16 @@ impl Client {
     pub(crate) fn hears(&mut self) -> Vec<String> {
         self.collect();
         self.heard.drain(..).map(|bytes| line(&bytes)).collect()
+    }
+
+    /// The first frame that reached the peer since the last look.
+    pub(crate) fn hears_first(&mut self) -> String {
+        self.collect();
+        let bytes = self.heard.pop_front().unwrap();
+        if let Body::Ok(ok) = Frame::parse(&bytes, usize::MAX, Origin::Hub).unwrap().body {
+            self.seat = ok.seat.to_owned();
+        }
+        line(&bytes)
     }
 
     /// The headers of the request or response that reached the peer last; forgets the rest.
@@ -275,6 +306,8 @@ pub(crate) struct State {
     pub(crate) frames: Vec<Vec<u8>>,
     held: Option<Vec<Vec<u8>>>,
     pub(crate) full: bool,
+    /// The peer does not read.
+    pub(crate) deaf: bool,
     pub(crate) closed: bool,
 }
 
@@ -314,7 +347,7 @@ impl Inbox {
             Some(held) => held.push(bytes),
             None => state.frames.push(bytes),
         }
-        Sent::Room
+        if state.deaf { Sent::Wait } else { Sent::Room }
     }
 }
 
@@ -355,7 +388,8 @@ impl Post for Inbox {
     }
 
     fn poll_room(&self, _: &Waker) -> bool {
-        true
+        let state = self.state.lock().unwrap();
+        state.closed || !state.deaf
     }
 
     fn publish(&self, publication: &dyn Publication) -> Fate {
@@ -430,14 +464,33 @@ fn detail(frame: &Frame<'_>) -> String {
         Body::Credit(credit) => format!(" {}", credit.bytes),
         Body::Message(message) => format!(" {}", message.channel),
         Body::Ok(ok) if ok.count > 0 => format!(" {}", ok.count),
-        Body::RoomEvent(event) if !event.members.is_empty() || event.capacity > 0 || event.count > 0 => {
-            room_event(&event)
+        Body::Ok(ok) if !ok.seat.is_empty() => format!(" seat received {}", ok.received),
+        Body::RoomEvent(event) if is_of_a_room(&event) => room_event(&event),
+        Body::RoomEvent(event) => {
+            let mut line = format!(" {:?} {}", event.what, event.room);
+            if event.initiator {
+                line += " initiator";
+            }
+            for member in event.members.iter().filter(|it| !it.info.is_empty() || !it.user.is_empty()) {
+                line += &format!(" with {} {} {}", member.member, member.user, member.info);
+            }
+            if event.count > 0 {
+                line += &format!(" x{}", event.count);
+            }
+            if event.what == RoomWhat::Closed {
+                line += &format!(": {}", event.reason);
+            }
+            line
         }
-        Body::RoomEvent(event) if event.initiator => format!(" {:?} {} initiator", event.what, event.room),
-        Body::RoomEvent(event) => format!(" {:?} {}", event.what, event.room),
         Body::Drain(drain) => format!(" grace {} retry {}", drain.grace_ms, drain.retry_ms),
         _ => String::new(),
     }
+}
+
+/// Whether an event is one that only rooms have, or has what only those of rooms have.
+fn is_of_a_room(event: &whub_proto::RoomEvent<'_>) -> bool {
+    matches!(event.what, RoomWhat::State | RoomWhat::Joined | RoomWhat::Updated)
+        || (event.what == RoomWhat::Left && !event.members.is_empty())
 }
 
 /// What happened, to whom: `2+` is a moderator, `1*` the owner, `3={}` shows `{}`.

@@ -320,6 +320,18 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "Rooms of the node. Those that nobody is in are among them, and give way to new ones.",
     ),
     key(
+        "limits.pair_grace",
+        Field::Time(|c| &mut c.limits.pair_grace, 0..=DAY),
+        "2m",
+        "Longest time that a seat in a pair is kept for a client whose connection was lost; clients may ask for less. `0`: not at all.",
+    ),
+    key(
+        "limits.pair_seats",
+        Field::Count(|c| &mut c.limits.pair_seats, 0..=1_000_000),
+        "10000",
+        "Seats in pairs that are kept at one time for clients whose connection was lost. For each, up to twice `limits.mailbox_bytes` may wait.",
+    ),
+    key(
         "limits.call_timeout",
         Field::Time(|c| &mut c.limits.call_timeout, 1..=DAY),
         "30s",
@@ -851,6 +863,8 @@ fn blank() -> Config {
             room_members: 0,
             room_info_bytes: 0,
             node_rooms: 0,
+            pair_grace: Duration::ZERO,
+            pair_seats: 0,
             call_timeout: Duration::ZERO,
             ping: Duration::ZERO,
             drain: Duration::ZERO,

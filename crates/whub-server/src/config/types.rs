@@ -248,6 +248,10 @@ pub struct Limits {
     pub room_info_bytes: usize,
     /// Rooms of the node.
     pub node_rooms: usize,
+    /// Longest time that a seat is kept for a client whose connection was lost.
+    pub pair_grace: Duration,
+    /// Seats that are kept so at one time.
+    pub pair_seats: usize,
     /// Deadline of a call that names none.
     pub call_timeout: Duration,
     /// Interval of pings; a peer silent for twice as long is dead.

@@ -346,7 +346,9 @@ impl Talk for BridgeTalk {
             | Letter::Refill { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }
-            | Letter::Expelled { .. } => Flow::Go,
+            | Letter::Expelled { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. } => Flow::Go,
         }
     }
 

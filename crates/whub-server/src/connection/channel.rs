@@ -129,6 +129,8 @@ impl Talk for ChannelTalk {
             | Letter::Failed { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. }
             | Letter::Expelled { .. } => Flow::Go,
         }
     }

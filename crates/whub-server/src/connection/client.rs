@@ -279,6 +279,10 @@ impl Talk for ClientTalk {
 
     fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
         self.talk.rooms.finish(&self.talk.node.hub.counters);
+        if matches!(letter, Letter::Parted { .. } | Letter::Stirred { .. }) {
+            // Who has left is not waited for; whoever is there now says so when it is full.
+            self.talk.awaiting = None;
+        }
         self.talk.session.handle_letter(now, letter);
         self.drain(now, own)
     }
@@ -348,7 +352,7 @@ impl Talk for ClientTalk {
 mod tests {
     use std::sync::Mutex;
 
-    use whub_core::{Fate, Half, Manner, Parcel, Post, Publication, Sent, Undelivered};
+    use whub_core::{Fate, Guest, Half, Manner, Parcel, Post, Publication, Sent, Undelivered, Visit};
     use whub_proto::names::PairId;
     use whub_proto::{Data, Hello, Join, Leave, RoomMode};
 
@@ -410,7 +414,8 @@ mod tests {
         let diary = Arc::new(Diary { session: hub.next_session(), entries: Mutex::default() });
         let waiting =
             Half { mailbox: Mailbox::new(diary.clone()), seat: 0, serial: 1, manner: Manner::Plain };
-        hub.pairs.arrive(&PairId::parse("x").expect("an id"), &waiting);
+        let visit = Visit { half: &waiting, guest: &Guest::default(), now: Some(now().at), seated: false };
+        hub.pairs.arrive(&PairId::parse("x").expect("an id"), visit).expect("a free place");
         let me = Mailbox::new(node.mailbox(Framing::Stream, None));
         let peer = Peer { client: "c".into(), address: "".into(), token: None };
         let mut talk = ClientTalk::new(Arc::clone(&node), me, peer, Wire::stream(), now().at);

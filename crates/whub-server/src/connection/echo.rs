@@ -58,6 +58,8 @@ impl Talk for EchoTalk {
             | Letter::Paired { .. }
             | Letter::Parted { .. }
             | Letter::Expelled { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. }
             | Letter::Recheck => Flow::Go,
         }
     }

@@ -32,9 +32,9 @@ use whub_core::{Letter, Now, Post as _};
 pub(crate) use bridge::Pass;
 pub(crate) use channel::{Voice, admit as admit_to_channel};
 pub(crate) use fanout::{Fanout, Fates, Framed};
-pub(crate) use mux::Guest;
+pub(crate) use mux::Visitor;
 pub(crate) use open::{Dialect, run_bridge, run_channel, run_echo, run_mux, run_pair, run_room, run_session};
-pub(crate) use pass::{Place, run_pass};
+pub(crate) use pass::{Credential, Place, run_pass};
 pub(crate) use scratch::INPUT;
 pub(crate) use timer::Timer;
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use whub_core::{Framing, Identity, Mailbox, Peer, RoomTalker};
+use whub_core::{Framing, Guest, Identity, Mailbox, Peer, RoomTalker};
 use whub_proto::names::PairId;
 use whub_transport::Stream;
 use whub_ws::Limits;
@@ -16,7 +16,7 @@ use crate::connection::bridge::{BridgeTalk, Pass};
 use crate::connection::channel::{ChannelTalk, Voice};
 use crate::connection::client::{ClientTalk, Wire};
 use crate::connection::echo::EchoTalk;
-use crate::connection::mux::{Guest, MuxTalk};
+use crate::connection::mux::{MuxTalk, Visitor};
 use crate::connection::plain::PlainTalk;
 use crate::connection::room::RoomTalk;
 use crate::connection::websocket::WebSocket;
@@ -67,6 +67,7 @@ pub(crate) fn run_pair(
     stream: Stream,
     early: Vec<u8>,
     pair: PairId,
+    guest: Guest,
     token: Option<Box<str>>,
     deflate: Option<Agreement>,
 ) -> impl Future<Output = ()> + Send {
@@ -75,8 +76,12 @@ pub(crate) fn run_pair(
     let socket = websocket(node.hub.limits.message_bytes, deflate);
     let address = Mailbox::new(mailbox.clone());
     let mut own = Vec::new();
-    let talk = PlainTalk::new(Arc::clone(&node), address, pair, token, socket, now().at, &mut own);
-    Connection::begin(node, talk, link, mailbox, early, &own)
+    let now = now();
+    let (talk, flow) =
+        PlainTalk::new(Arc::clone(&node), address, (pair, guest, token), socket, now, &mut own);
+    let mut connection = Connection::begin(node, talk, link, mailbox, early, &own);
+    connection.follow(flow, now.at);
+    connection
 }
 
 /// A member of a room, as a plain WebSocket.
@@ -137,13 +142,13 @@ pub(crate) fn run_mux(
     node: Arc<Node>,
     stream: Stream,
     early: Vec<u8>,
-    guest: Guest,
+    visitor: Visitor,
 ) -> impl Future<Output = ()> + Send {
     // Not compressed, so that those who carry its routes can write to it themselves.
     let (link, mailbox) = begin(&node, stream, Framing::Plain);
     let socket = websocket(node.hub.limits.message_bytes, None);
     let address = Mailbox::new(mailbox.clone());
-    let talk = MuxTalk::new(Arc::clone(&node), address, guest, socket, now().at);
+    let talk = MuxTalk::new(Arc::clone(&node), address, visitor, socket, now().at);
     Connection::begin(node, talk, link, mailbox, early, &[])
 }
 

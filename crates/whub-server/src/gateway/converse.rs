@@ -146,6 +146,8 @@ impl Converse<'_> {
                 | Letter::Failed { .. }
                 | Letter::Paired { .. }
                 | Letter::Parted { .. }
+                | Letter::Replaced { .. }
+                | Letter::Stirred { .. }
                 | Letter::Expelled { .. } => false,
             }
         })

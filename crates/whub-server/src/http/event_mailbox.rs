@@ -160,7 +160,9 @@ impl Post for EventMailbox {
             | Letter::Failed { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }
-            | Letter::Expelled { .. } => {}
+            | Letter::Expelled { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. } => {}
         }
         state.wake();
         Ok(())

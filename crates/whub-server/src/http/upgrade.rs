@@ -90,7 +90,11 @@ pub(super) fn upgrade(
     let token = token(&handshake, &parts.headers)?;
     let protocol = choose(&handshake, place)?;
     let accepted = accept(&handshake, protocol, agreed);
-    let guest = Guest::check(visit, place, token, protocol)?;
+    let secret = match place {
+        Place::Pair(_) => credentials::pair_secret(&parts.headers, &handshake.protocols)?,
+        Place::Session | Place::Room(_) | Place::Echo => String::new(),
+    };
+    let guest = Guest::check(visit, place, token, &secret, protocol)?;
     if visit.node.is_stopping() {
         return Err(whub_core::Fault::draining().into());
     }
@@ -169,7 +173,7 @@ pub(super) fn accept(
 /// Who comes, and what for.
 enum Guest {
     Session(Dialect, Peer),
-    Pair(PairId, Option<Box<str>>),
+    Pair(PairId, Box<whub_core::Guest>, Option<Box<str>>),
     Room(PairId, Peer, Identity),
     Echo,
 }
@@ -179,6 +183,7 @@ impl Guest {
         visit: &Visit,
         place: Place<'_>,
         token: Option<Box<str>>,
+        secret: &str,
         protocol: Option<&str>,
     ) -> Result<Self, Problem> {
         match place {
@@ -194,8 +199,10 @@ impl Guest {
             Place::Pair(raw) => {
                 let pair = PairId::from_url_segment(raw)
                     .map_err(|error| Problem::new(error.code(), "pair.id", error.to_string()))?;
-                named(visit, token.as_deref())?.grants.may_pair(&pair)?;
-                Ok(Self::Pair(pair, token))
+                let identity = named(visit, token.as_deref())?;
+                identity.grants.may_pair(&pair)?;
+                let guest = whub_core::Guest::plain(identity.user, secret)?;
+                Ok(Self::Pair(pair, Box::new(guest), token))
             }
             Place::Room(raw) => {
                 let name = PairId::from_url_segment(raw)
@@ -216,8 +223,8 @@ impl Guest {
             Self::Session(dialect, peer) => give_away(on_upgrade, seat, move |stream, early| {
                 connection::run_session(node, stream, early, dialect, agreed, peer)
             }),
-            Self::Pair(pair, token) => give_away(on_upgrade, seat, move |stream, early| {
-                connection::run_pair(node, stream, early, pair, token, agreed)
+            Self::Pair(pair, guest, token) => give_away(on_upgrade, seat, move |stream, early| {
+                connection::run_pair(node, stream, early, pair, *guest, token, agreed)
             }),
             Self::Room(name, peer, identity) => give_away(on_upgrade, seat, move |stream, early| {
                 connection::run_room(node, stream, early, name, peer, identity, agreed)

@@ -191,6 +191,8 @@ impl Post for LocalMailbox {
             | Letter::Paired { .. }
             | Letter::Parted { .. }
             | Letter::Expelled { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. }
             | Letter::Drain { .. }
             | Letter::Recheck
             | Letter::Kick(_) => {}

@@ -89,6 +89,10 @@ impl Post for PeerMailbox {
         false
     }
 
+    fn forget_room(&self, seat: u64) {
+        self.lock().gaps.take_room(seat);
+    }
+
     fn publish(&self, publication: &dyn Publication) -> Fate {
         let mut state = self.lock();
         if state.closed {
@@ -184,6 +188,8 @@ fn overrun(letter: &Letter) -> usize {
         | Letter::Paired { .. }
         | Letter::Parted { .. }
         | Letter::Expelled { .. }
+        | Letter::Replaced { .. }
+        | Letter::Stirred { .. }
         | Letter::Drain { .. }
         | Letter::Recheck
         | Letter::Kick(_) => usize::MAX,
