@@ -1,4 +1,4 @@
-"""Servers of others, as endpoints of the gateway."""
+"""Endpoints of the gateway: servers of others that stand behind the hub, and the hub's configuration that names them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import pathlib
 import socket
 import subprocess
+import tempfile
 import time
 
 from hub import free_port
-from scene import WAIT_S
+from scene import WAIT_S, HubCase
 
 
 class Program:
@@ -39,3 +40,25 @@ class Program:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+class GatewayCase(HubCase):
+    """Tests that share a hub with `[[endpoints]]`: name to the TOML lines that say what it is."""
+
+    ENDPOINTS: dict[str, str] = {}
+    SETTINGS = ""
+
+    @classmethod
+    def setUpClass(cls):
+        endpoints = "".join(f'\n[[endpoints]]\nname = "{name}"\n{lines}\n' for name, lines in cls.ENDPOINTS.items())
+        folder = tempfile.TemporaryDirectory(prefix="whub-gateway-")
+        cls.addClassCleanup(folder.cleanup)
+        cls.config = pathlib.Path(folder.name) / "whub.toml"
+        cls.config.write_text(cls.SETTINGS + endpoints)
+        cls.FLAGS = (*cls.FLAGS, "--config", str(cls.config))
+        super().setUpClass()
+
+    @classmethod
+    def gateway(cls, name: str) -> str:
+        """The address by which the hub offers an endpoint."""
+        return f"{cls.hub.url}/gateway/{name}"
