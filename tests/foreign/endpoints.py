@@ -55,7 +55,7 @@ class GatewayCase(HubCase):
         cls.addClassCleanup(folder.cleanup)
         cls.config = pathlib.Path(folder.name) / "whub.toml"
         cls.config.write_text(cls.SETTINGS + endpoints)
-        cls.FLAGS = (*cls.FLAGS, "--config", str(cls.config))
+        cls.FLAGS = ("--config", str(cls.config))
         super().setUpClass()
 
     @classmethod
