@@ -85,7 +85,7 @@ class Client:
 
     def _speak(self) -> None:
         with contextlib.suppress(ConnectionClosed):
-            while not self._stop.wait(0.0005):
+            while not self._stop.wait(0.002):
                 self.send(f"{self.name}-{self.sent}")
                 self.sent += 1
 
@@ -164,7 +164,7 @@ class Restarts(GatewayCase):
     def under_load(self, clients: list[Client]) -> None:
         """Waits until each client has been served in this life of the endpoint."""
         for client in clients:
-            echoed = len(client.echoed) + 20
+            echoed = len(client.echoed) + 10
             client.until(lambda: len(client.echoed) >= echoed)
 
 
