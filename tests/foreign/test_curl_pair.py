@@ -1,12 +1,14 @@
 """curl as a half of a pair: what one uploads to /pair/<id> the other one downloads."""
 
 import hashlib
+import json
 import os
 import pathlib
 import subprocess
 import tempfile
 import time
 import unittest
+import urllib.request
 
 from scene import WAIT_S, HubCase
 
@@ -45,6 +47,12 @@ class CurlPair(HubCase):
     def to(self, name: str) -> tuple[str, str]:
         return "-o", str(self.folder / name)
 
+    def waits(self) -> None:
+        """Waits until a half does."""
+        deadline = time.monotonic() + WAIT_S
+        while json.load(urllib.request.urlopen(f"{self.http}/v1/status"))["waiting"] == 0:
+            self.assertLess(time.monotonic(), deadline, "nobody waits")
+
     def holds(self, name: str, size: int) -> None:
         """Waits until a download has begun."""
         deadline = time.monotonic() + WAIT_S
@@ -63,6 +71,18 @@ class CurlPair(HubCase):
                 self.assertEqual(up.stdout.read(), b"", "a GET sends nothing")
                 self.took("down")
         self.assertLess(self.hub.peak_bytes - before, ROOM, "the hub holds files in memory")
+
+    def test_the_secret_of_the_first_is_asked_of_the_second(self):
+        header = self.folder / "secret"
+        header.write_text("Whub-Pair-Secret: s3cret\n")
+        secret = ("-H", f"@{header}")
+        up = self.curl("secret", *secret, "-T", str(self.file))
+        self.waits()
+        for wrong in ((), ("-H", "Whub-Pair-Secret: another")):
+            self.assertEqual(self.ends(self.curl("secret", "-f", *wrong)), 22, "the hub refuses it")
+        down = self.curl("secret", *secret, *self.to("secret-down"))
+        self.assertEqual((self.ends(up), self.ends(down)), (0, 0))
+        self.took("secret-down")
 
     def test_the_sender_may_come_first(self):
         up = self.curl("first", "-T", str(self.file))

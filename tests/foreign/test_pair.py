@@ -1,5 +1,6 @@
 """Plain WebSockets meet on /pair/<id>, with the texts that clients of the pair relay rely on."""
 
+import base64
 import socket
 import unittest
 
@@ -164,6 +165,23 @@ class Pair(HubCase):
         self.expect(f, "/remote:open", "/status:connected")
         self.silent(b)
         self.silent(f)
+
+    def test_a_secret_is_brought_as_a_subprotocol_or_a_header(self):
+        def offer(secret: str) -> str:
+            return "whub.secret." + base64.urlsafe_b64encode(secret.encode()).decode().rstrip("=")
+
+        a = self.join("secret", subprotocols=["whub.plain", offer("s3cret")])
+        self.assertEqual(a.subprotocol, "whub.plain")
+        self.expect(a, "/status:waiting")
+        for options in ({}, {"subprotocols": ["whub.plain", offer("s3cre")]}):
+            refused = self.join("secret", **options)
+            with self.assertRaises(ConnectionClosed) as closed:
+                refused.recv(timeout=WAIT_S)
+            self.assertEqual(closed.exception.rcvd.code, 4403)
+        self.silent(a)
+        b = self.join("secret", additional_headers={"Whub-Pair-Secret": "s3cret"})
+        self.expect(b, "/status:connected")
+        self.expect(a, "/remote:open", "/status:connected")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ use crate::event::{Event, Events, State};
 use crate::key::{Key, KeySource};
 use crate::pair::Join;
 use crate::publish::Publish;
+use crate::room::EnterRoom;
 use crate::serve::{Provide, Reply, Request, ServiceError, handler};
 use crate::socket::OpenSocket;
 use crate::subscribe::Subscribe;
@@ -95,6 +96,11 @@ impl Client {
     /// Meets another peer that asks for the same id.
     pub fn pair(&self, id: impl Into<String>) -> Join {
         Join::new(self.clone(), id.into())
+    }
+
+    /// Enters a room, where everybody who knows its name speaks to all others.
+    pub fn room(&self, name: impl Into<String>) -> EnterRoom {
+        EnterRoom::new(self.clone(), name.into())
     }
 
     /// What happens to the connection from now on.

@@ -5,19 +5,21 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use whub_proto::Format;
 use whub_proto::names::{Filter, PairId, Pattern};
+use whub_proto::{Format, RoomAct};
 
 use crate::body::Piece;
 use crate::credit::Credit;
 use crate::error::Error;
 use crate::headers::Headers;
+use crate::keep::Keep;
 use crate::key::Key;
 use crate::message::Message;
-use crate::pair::PairEvent;
+use crate::pair::{PairEvent, PairPartner, ThirdArrival};
 use crate::progress::Watcher;
 use crate::publish::Published;
 use crate::queue::Queue;
+use crate::room::{RoomFlow, RoomMessage, RoomState};
 use crate::serve::{Handler, Offer, ServiceError};
 use crate::subscribe::Flow;
 
@@ -78,6 +80,24 @@ pub(crate) enum Command {
         ended: bool,
         done: Done,
     },
+    Enter(Box<Place>),
+    LeaveRoom {
+        key: Key,
+        done: Done,
+    },
+    /// A message of a room, to all or to some.
+    Tell {
+        key: Key,
+        to: Vec<u32>,
+        message: Utterance,
+        done: Done,
+    },
+    /// Something is to be done in a room.
+    Govern {
+        key: Key,
+        wish: Box<RoomWish>,
+        done: Done,
+    },
     Drain {
         within: Duration,
         done: Done,
@@ -97,6 +117,7 @@ pub(crate) enum Release {
     Subscription(Key),
     Service(Key),
     Seat(Key),
+    Place(Key),
     /// A handler ended without an answer: it panicked, or took too long after it was cancelled.
     Unanswered(Key),
     /// A queue that was full has room.
@@ -202,7 +223,10 @@ pub(crate) struct Service {
 pub(crate) struct Seat {
     pub(crate) key: Key,
     pub(crate) pair: PairId,
-    pub(crate) secret: String,
+    pub(crate) terms: Terms,
+    /// What makes it outlive its connection, if that was asked for.
+    pub(crate) keep: Option<Keep>,
+    pub(crate) partner: Arc<std::sync::Mutex<Option<PairPartner>>>,
     /// `done` waits for the partner, not only for the seat.
     pub(crate) wait: bool,
     pub(crate) events: Arc<Queue<PairEvent>>,
@@ -216,6 +240,48 @@ pub(crate) struct Seat {
     pub(crate) done: Option<Done>,
 }
 
+/// The place in a room that is wanted.
+pub(crate) struct Place {
+    pub(crate) key: Key,
+    pub(crate) room: PairId,
+    pub(crate) secret: String,
+    pub(crate) info: String,
+    pub(crate) capacity: u16,
+    pub(crate) flow: Arc<RoomFlow>,
+    /// The connection that is in the room.
+    pub(crate) taken_on: Option<u64>,
+    /// The room's state, until all of it has come.
+    pub(crate) state: Option<RoomState>,
+    /// The beginning of a message whose end has not come.
+    pub(crate) partial: Option<PartialMessage>,
+    pub(crate) done: Option<Done>,
+}
+
+/// A message of a room that comes in pieces; the first one says whose it is.
+pub(crate) struct PartialMessage {
+    pub(crate) message: RoomMessage,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// What a member wants done.
+pub(crate) struct RoomWish {
+    pub(crate) act: RoomAct,
+    pub(crate) members: Vec<u32>,
+    pub(crate) info: String,
+    pub(crate) reason: String,
+}
+
+/// What a seat is taken with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) secret: String,
+    pub(crate) info: String,
+    pub(crate) third: ThirdArrival,
+    pub(crate) once: bool,
+    pub(crate) grace: Duration,
+    pub(crate) ttl: Duration,
+}
+
 /// What one side of a WebSocket says.
 #[derive(Debug)]
 pub(crate) enum Word {
@@ -226,6 +292,7 @@ pub(crate) enum Word {
 }
 
 /// A message of a pair.
+#[derive(Clone)]
 pub(crate) struct Utterance {
     pub(crate) payload: Bytes,
     pub(crate) text: bool,

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use whub_proto::{Body, Flags, Frame, Hello, Origin, PART_BYTES_MAX};
+use whub_proto::{Body, Flags, Frame, Hello, Origin, PART_BYTES_MAX, Strings};
 use whub_transport::{Dialer, ServerUrl, Stream};
 
 use crate::client::BoxFuture;
@@ -96,6 +96,7 @@ impl Setup {
             name: &self.name,
             scheme: if token.is_empty() { "" } else { "bearer" },
             token,
+            features: Strings::new(&FEATURES),
             ..Hello::default()
         };
         let mut outbox = Outbox::default();
@@ -105,6 +106,9 @@ impl Setup {
         Ok(())
     }
 }
+
+/// What this client knows of that came after the first version: partners in pairs whose connection is lost and comes back.
+const FEATURES: [&str; 1] = ["pair.seats"];
 
 /// Waits for the hub's first frame.
 async fn welcome(link: &mut Link) -> Result<Terms, Error> {

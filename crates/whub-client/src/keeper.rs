@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, State};
 use crate::key::KeySource;
 use crate::random::fraction;
-use crate::session::{Farewell, Session, Supply};
+use crate::session::{Farewell, Session, Supply, forget_seat};
 use crate::wanted::Wanted;
 use ending::Ending;
 
@@ -296,6 +296,7 @@ impl Keeper {
     fn take_seats(&mut self) {
         if let Some(current) = &mut self.current {
             current.session.take_seats(&mut self.wanted);
+            current.session.enter_rooms(&mut self.wanted);
         }
     }
 
@@ -322,6 +323,7 @@ impl Keeper {
             self.ending.as_ref().map(|ending| ending.until),
             renewal.and_then(|current| current.session.renewal()),
             self.old.as_ref().and_then(|old| old.until),
+            self.wanted.seats.values().filter_map(|seat| seat.keep.as_ref()?.until()).min(),
         ]
         .into_iter()
         .flatten()
@@ -356,11 +358,22 @@ impl Keeper {
             }
         }
         self.leave_old(now);
+        self.forget_seats(now);
+    }
+
+    /// Seats that the hub has kept for as long as it was asked to, and no connection has come.
+    fn forget_seats(&mut self, now: Instant) {
+        for seat in self.wanted.seats.values_mut().filter(|seat| seat.taken_on.is_none()) {
+            if seat.keep.as_mut().is_some_and(|keep| keep.has_seat() && keep.is_forgotten(now)) {
+                forget_seat(seat);
+            }
+        }
     }
 
     fn leave_old(&mut self, now: Instant) {
         let serial = self.old.as_ref().map(|old| old.session.serial());
-        let seated = self.wanted.seats.values().any(|seat| seat.taken_on == serial);
+        let seated = self.wanted.seats.values().any(|seat| seat.taken_on == serial)
+            || self.wanted.rooms.values().any(|place| place.taken_on == serial);
         let done = self
             .old
             .as_ref()
@@ -370,6 +383,7 @@ impl Keeper {
         let error = Error::lost("the connection was left for another");
         // Its seats are taken again at once; the rest of it ends by itself.
         old.session.release_seats(&mut self.wanted);
+        old.session.release_rooms(&mut self.wanted);
         self.jobs
             .spawn(async move { drop(old.close(whub_ws::CloseCode::NORMAL, error, CLOSE_WITHIN).await) });
         self.take_seats();

@@ -34,7 +34,7 @@
 //! A service may also accept WebSockets ([`Request::accept`]), and a program open one ([`Client::websocket`]): a [`Socket`] is a
 //! call whose two directions carry messages instead of one body each, under the same credit.
 //!
-//! Absent on purpose: session resume and several connections at once, until hubs offer them; rooms with many members.
+//! Absent on purpose: session resume and several connections at once, until hubs offer them.
 
 mod backoff;
 mod body;
@@ -50,6 +50,7 @@ mod event;
 #[cfg(feature = "expose")]
 mod expose;
 mod headers;
+mod keep;
 mod keeper;
 mod key;
 mod link;
@@ -60,6 +61,7 @@ mod progress;
 mod publish;
 mod queue;
 mod random;
+mod room;
 mod serve;
 mod session;
 mod socket;
@@ -77,9 +79,12 @@ pub use event::{Event, Events, State};
 pub use expose::{Expose, Exposure, Health};
 pub use headers::Headers;
 pub use message::Message;
-pub use pair::{Join, Pair, PairEvent, PairMessage, PairReceiver, PairSender};
+pub use pair::{Join, Pair, PairEvent, PairMessage, PairPartner, PairReceiver, PairSender, ThirdArrival};
 pub use progress::Progress;
 pub use publish::{Publish, Published};
+pub use room::{
+    EnterRoom, Room, RoomEvent, RoomMember, RoomMessage, RoomReceiver, RoomRole, RoomSender, RoomState,
+};
 pub use serve::{Access, Offer, Provide, Registration, Reply, Request, ServiceError};
 pub use socket::{OpenSocket, Socket, SocketClose, SocketMessage, SocketReader, SocketWriter};
 pub use subscribe::{Overflow, Subscribe, Subscription};

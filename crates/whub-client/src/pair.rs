@@ -1,8 +1,8 @@
 //! Pairs: two peers that know the same id and reach each other through the hub.
 
 use std::future::IntoFuture;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 use whub_proto::names::PairId;
 
 use crate::client::{BoxFuture, Client};
-use crate::command::{Command, Release, Seat, Utterance};
+use crate::command::{Command, Release, Seat, Terms, Utterance};
 use crate::error::Error;
+use crate::keep::Keep;
 use crate::key::Key;
 use crate::queue::Queue;
 
@@ -26,19 +27,50 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 20;
 pub struct Join {
     client: Client,
     id: String,
-    secret: String,
+    terms: Terms,
     wait_partner: bool,
     timeout: Option<Duration>,
 }
 
 impl Join {
     pub(crate) fn new(client: Client, id: String) -> Self {
-        Self { client, id, secret: String::new(), wait_partner: true, timeout: None }
+        Self { client, id, terms: Terms::default(), wait_partner: true, timeout: None }
     }
 
-    /// The password that both halves must know, where the hub has such.
+    /// The password that both halves must know: whoever comes first sets it.
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
-        self.secret = secret.into();
+        self.terms.secret = secret.into();
+        self
+    }
+
+    /// JSON that the partner is shown, of at most 4 KiB.
+    pub fn info(mut self, info: impl Into<String>) -> Self {
+        self.terms.info = info.into();
+        self
+    }
+
+    /// What somebody meets who comes while two are there; whoever comes first says so. Default: to wait for the next.
+    pub fn third(mut self, third: ThirdArrival) -> Self {
+        self.terms.third = third;
+        self
+    }
+
+    /// The id is spent once two have met; whoever comes first says so.
+    pub fn once(mut self, once: bool) -> Self {
+        self.terms.once = once;
+        self
+    }
+
+    /// How long the seat is kept when the connection is lost. It is taken again by itself, with nothing lost and nothing
+    /// twice; the hub may allow less. Default: not at all.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.terms.grace = grace;
+        self
+    }
+
+    /// How long the seat waits for its first partner before the hub ends it. Default: as long as that takes.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.terms.ttl = ttl;
         self
     }
 
@@ -63,12 +95,16 @@ impl Join {
             client: self.client.clone(),
             events: Arc::new(Queue::default()),
             together: Arc::new(AtomicBool::new(false)),
+            partner: Arc::default(),
         });
+        let keep = Some(self.terms.grace).filter(|grace| !grace.is_zero()).map(Keep::new);
         let (done, outcome) = oneshot::channel();
         let seat = Seat {
             key,
             pair,
-            secret: self.secret,
+            terms: self.terms,
+            keep,
+            partner: Arc::clone(&inner.partner),
             wait: self.wait_partner,
             events: Arc::clone(&inner.events),
             together: Arc::clone(&inner.together),
@@ -108,6 +144,17 @@ pub enum PairEvent {
     Ready {
         /// This side waited and may begin.
         initiator: bool,
+        /// Who it is.
+        partner: PairPartner,
+    },
+    /// The partner's connection was lost. Its seat is kept for a while; what is sent meanwhile waits for it.
+    Away,
+    /// The partner is connected again.
+    Back,
+    /// Messages for this side are lost, because more came than could be kept while there was no connection.
+    Missed {
+        /// How many messages and events.
+        count: u32,
     },
     /// The partner has said its last, and can still be sent to.
     Finished,
@@ -116,8 +163,35 @@ pub enum PairEvent {
         /// What the hub says about it; often empty.
         reason: String,
     },
-    /// The connection to the hub was lost; the seat is taken again when it is back. What was on its way is gone.
+    /// The connection to the hub was lost, for longer than the seat was kept; it is taken anew when the connection is
+    /// back. What was on its way is gone.
     Interrupted,
+}
+
+/// What a partner shows of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PairPartner {
+    /// 1 for the one who waited, 2 for the one who came.
+    pub member: u32,
+    /// The hub's name for the client; empty for plain WebSockets and requests.
+    pub client: String,
+    /// Who it was authenticated as; empty for nobody.
+    pub user: String,
+    /// JSON of its own choice; empty for none.
+    pub info: String,
+}
+
+/// What somebody meets who comes while two are there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ThirdArrival {
+    /// It waits, and is paired with the next or with whoever is left alone.
+    #[default]
+    Next,
+    /// It is refused.
+    Reject,
+    /// It takes the place of the one that came second.
+    Replace,
 }
 
 /// A message of a pair.
@@ -203,6 +277,12 @@ impl Pair {
         self.sender.0.together.load(Relaxed)
     }
 
+    /// Whom the seat is together with, or was last.
+    #[must_use]
+    pub fn partner(&self) -> Option<PairPartner> {
+        self.sender.0.partner.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Why the seat was lost, if by an error.
     #[must_use]
     pub fn error(&self) -> Option<Error> {
@@ -232,7 +312,8 @@ impl Pair {
 pub struct PairSender(Arc<Inner>);
 
 impl PairSender {
-    /// Sends a text message of at most 16 MiB; done when it was written to the connection.
+    /// Sends a text message of at most 16 MiB; done when it was written to the connection. With a seat that is kept
+    /// ([`Join::grace`]): when less than 1 MiB is not known to have reached the hub.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) while nobody is there.
@@ -248,7 +329,8 @@ impl PairSender {
         self.say(Some(Utterance { payload: bytes.into(), text: false }), false).await
     }
 
-    /// Says that nothing follows; the partner can still send. A partner that comes later is told too.
+    /// Says that nothing follows; the partner can still send. A partner that comes later is told too. With a seat that is
+    /// kept ([`Join::grace`]) it is done when the hub has everything.
     ///
     /// # Errors
     /// When the connection is lost.
@@ -310,6 +392,7 @@ struct Inner {
     client: Client,
     events: Arc<Queue<PairEvent>>,
     together: Arc<AtomicBool>,
+    partner: Arc<Mutex<Option<PairPartner>>>,
 }
 
 impl Drop for Inner {

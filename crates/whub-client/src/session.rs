@@ -13,6 +13,7 @@ mod liveness;
 mod outbox;
 mod pairing;
 mod publishing;
+mod rooming;
 mod serving;
 mod sockets;
 mod subscribing;
@@ -36,10 +37,12 @@ use crate::serve::Job;
 use crate::wanted::{Provided, Waiting, Wanted};
 use calling::Calling;
 use liveness::{Liveness, Silence};
-use pairing::{handle_seated, interrupt};
+use pairing::interrupt;
+use rooming::interrupt_room;
 use serving::Serving;
 
 pub(crate) use outbox::Outbox;
+pub(crate) use pairing::{forget_seat, say_later};
 
 /// What the hub said in `Welcome`, as far as it matters later.
 #[derive(Clone, Debug, Default)]
@@ -109,6 +112,7 @@ enum Live {
     Service(Key),
     Topic(Key),
     Seat(Key),
+    Place(Key),
     Auth,
 }
 
@@ -145,6 +149,7 @@ impl Session {
             self.subscribe(key, wanted);
         }
         self.take_seats(wanted);
+        self.enter_rooms(wanted);
         for waiting in wanted.backlog.take() {
             match waiting {
                 Waiting::Call(order) => self.call(now, order),
@@ -177,17 +182,36 @@ impl Session {
             Body::Ok(success) => self.handle_ok(id, success, wanted),
             Body::Error(failure) => self.handle_error(id, Error::remote(failure), wanted),
             Body::Response(response) => return self.handle_response(&frame, response, payload),
-            Body::Data(data) if id % 2 == 1 => return self.handle_data(id, flags, data, payload, wanted),
+            Body::Data(data) if id % 2 == 1 => {
+                let place = match self.live.get(&id) {
+                    Some(Live::Place(key)) => wanted.rooms.get_mut(key),
+                    Some(_) | None => None,
+                };
+                return match place {
+                    Some(place) => {
+                        Self::handle_said(place, flags, &frame.via.unwrap_or_default(), data, payload)
+                    }
+                    None => self.handle_data(id, flags, data, payload, wanted),
+                };
+            }
             Body::Data(data) => self.handle_upload(id, flags, data, payload)?,
             Body::Request(request) => return self.handle_request(now, &frame, request, payload, wanted),
             Body::Cancel(cancel) => self.handle_cancel(id, cancel),
-            Body::Credit(credit) => self.handle_credit(id, credit.bytes),
+            Body::Credit(credit) => match self.live.get(&id) {
+                Some(Live::Seat(key)) => self.handle_seat_credit(*key, credit.bytes, wanted),
+                Some(_) | None => self.handle_credit(id, credit.bytes),
+            },
             Body::Message(publish) => {
                 let message = crate::Message::new(publish, &frame.via.unwrap_or_default(), flags, payload);
                 self.handle_message(id, &message, wanted);
             }
             Body::Gap(gap) => self.handle_gap(gap, wanted),
-            Body::RoomEvent(event) => self.handle_room_event(id, event, wanted),
+            Body::RoomEvent(event) => match self.live.get(&id) {
+                Some(&Live::Place(key)) => {
+                    self.handle_news(id, key, flags.contains(Flags::MORE), event, wanted);
+                }
+                Some(_) | None => self.handle_room_event(id, event, wanted),
+            },
             Body::Ping => self.outbox.pong(id, frame.payload),
             Body::Pong => {}
             Body::Drain(drain) => {
@@ -224,7 +248,8 @@ impl Session {
     fn handle_ok(&mut self, id: u64, success: &Success<'_>, wanted: &mut Wanted) {
         match self.live.get(&id) {
             Some(Live::Topic(key)) => return self.handle_subscribed(*key, success, wanted),
-            Some(Live::Seat(key)) => return handle_seated(*key, wanted),
+            Some(Live::Seat(key)) => return self.handle_seated(id, *key, success, wanted),
+            Some(Live::Place(key)) => return Self::handle_entered(*key, success, wanted),
             // A call is never answered by Ok; what ended meanwhile needs nothing.
             Some(Live::Call(_)) | None => return,
             Some(
@@ -247,7 +272,10 @@ impl Session {
                 let ttl = Duration::from_millis(success.token_ttl_ms.into());
                 self.renewal = self.renewal.and_then(|last| renewal(ttl, last));
             }
-            Some(Live::Call(_) | Live::Leaving(_, None) | Live::Topic(_) | Live::Seat(_)) | None => {}
+            Some(
+                Live::Call(_) | Live::Leaving(_, None) | Live::Topic(_) | Live::Seat(_) | Live::Place(_),
+            )
+            | None => {}
         }
     }
 
@@ -264,6 +292,7 @@ impl Session {
             Some(Live::Service(key)) => self.handle_unregistered(key, error, wanted),
             Some(Live::Topic(key)) => self.handle_unsubscribed(key, error, wanted),
             Some(Live::Seat(key)) => self.handle_unseated(key, &error, wanted),
+            Some(Live::Place(key)) => self.handle_not_entered(id, key, &error, wanted),
             Some(Live::Auth) => self.events.push_back(Event::Error(error)),
             Some(Live::Leaving(_, None)) | None => {}
         }
@@ -312,6 +341,7 @@ impl Session {
                 Live::Publish(done) => drop(done.send(Err(error.clone()))),
                 Live::Farewell(done) | Live::Leaving(_, Some(done)) => drop(done.send(Err(error.clone()))),
                 Live::Seat(key) => interrupt(key, wanted),
+                Live::Place(key) => interrupt_room(key, wanted),
                 Live::Topic(key) => self.forget_topic(key, wanted),
                 Live::Leaving(_, None) | Live::Service(_) | Live::Auth => {}
             }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use crate::command::{Order, Publication, Seat, Service, Subscriber};
+use crate::command::{Order, Place, Publication, Seat, Service, Subscriber};
 use crate::error::Error;
 use crate::key::Key;
 use crate::publish::Published;
@@ -20,6 +20,7 @@ pub(crate) struct Wanted {
     pub(crate) services: BTreeMap<Key, Provided>,
     pub(crate) topics: Topics,
     pub(crate) seats: BTreeMap<Key, Seat>,
+    pub(crate) rooms: BTreeMap<Key, Place>,
     pub(crate) backlog: Backlog,
 }
 
@@ -57,6 +58,12 @@ impl Wanted {
                 let _ = done.send(Err(reason.clone()));
             }
             seat.events.close(error.cloned());
+        }
+        for mut place in std::mem::take(&mut self.rooms).into_values() {
+            if let Some(done) = place.done.take() {
+                let _ = done.send(Err(reason.clone()));
+            }
+            place.flow.close(error.cloned());
         }
         self.backlog.fail(&reason);
     }

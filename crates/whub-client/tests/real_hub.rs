@@ -11,8 +11,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use whub_client::{
-    Client, Code, Connect, ErrorKind, Event, PairEvent, Reply, Request, ServiceError, SocketClose,
-    SocketMessage, State, connect,
+    Client, Code, Connect, ErrorKind, Event, PairEvent, Reply, Request, RoomEvent, RoomRole, ServiceError,
+    SocketClose, SocketMessage, State, connect,
 };
 use whub_server::{Server, config::Config};
 
@@ -117,6 +117,7 @@ async fn every_verb_works(one: Client, other: Client) {
     calls_work(&one, &other).await;
     channels_work(&one, &other).await;
     pairs_work(&one, &other).await;
+    rooms_work(&one, &other).await;
     sockets_work(&one, &other).await;
     within(one.drain()).await.unwrap();
     within(other.close()).await.unwrap();
@@ -172,6 +173,35 @@ async fn pairs_work(one: &Client, other: &Client) {
     assert_eq!(said(within(right.next()).await), "pong");
     within(left.leave()).await.unwrap();
     assert!(matches!(within(right.next()).await, Some(PairEvent::Left { .. })));
+}
+
+async fn rooms_work(one: &Client, other: &Client) {
+    let mut left = within(one.room("den").secret("s").info("1").into_future()).await.unwrap();
+    let error = within(other.room("den").secret("guess").into_future()).await.unwrap_err();
+    assert_eq!(error.code(), Code::Forbidden);
+    let mut right = within(other.room("den").secret("s").info("2").into_future()).await.unwrap();
+    assert!(matches!(within(left.next()).await, Some(RoomEvent::State(state)) if state.me == 1));
+    assert!(matches!(within(left.next()).await, Some(RoomEvent::Joined(member)) if member.info == "2"));
+    let Some(RoomEvent::State(state)) = within(right.next()).await else { panic!("the state comes first") };
+    assert_eq!((state.me, state.members.len(), state.members[0].role), (2, 2, RoomRole::Owner));
+    // Larger than one frame may be.
+    let large = "x".repeat(3 << 20);
+    within(right.send_to(&[1], large.clone())).await.unwrap();
+    match within(left.next()).await {
+        Some(RoomEvent::Message(message)) => {
+            assert!(message.text().unwrap() == large);
+            assert_eq!((message.from(), message.to()), (2, &[1][..]));
+        }
+        event => panic!("{event:?}"),
+    }
+    assert_eq!(within(right.sender().lock()).await.unwrap_err().code(), Code::Forbidden);
+    within(left.sender().kick(&[2], "enough")).await.unwrap();
+    assert_eq!(within(right.next()).await, None);
+    assert_eq!(right.error().unwrap().code(), Code::Gone);
+    assert!(
+        matches!(within(left.next()).await, Some(RoomEvent::Left { member: 2, reason }) if reason == "enough")
+    );
+    within(left.leave()).await.unwrap();
 }
 
 /// Says back what it hears; closes as the other side does, or when it is told to.

@@ -20,7 +20,7 @@ pub struct Grants {
     pub publish: Vec<Filter>,
     /// Filters that cover what it may subscribe to.
     pub subscribe: Vec<Filter>,
-    /// Filters of the pair ids it may join.
+    /// Filters of the pairs and rooms it may join.
     pub pair: Vec<Filter>,
     /// Filters of the addresses it may send messages to: users, groups (`@ops`), clients; `#` for everybody.
     pub message: Vec<Filter>,
@@ -107,9 +107,9 @@ impl Grants {
     }
 
     /// # Errors
-    /// `Forbidden` when the pair is not granted.
+    /// `Forbidden` when the pair or room is not granted.
     pub fn may_pair(&self, id: &PairId) -> Result<(), Fault> {
-        demand(self.pair.iter().any(|granted| granted.matches_pair(id)), "join the pair", id.as_str())
+        demand(self.pair.iter().any(|granted| granted.matches_pair(id)), "join", id.as_str())
     }
 
     /// Whether messages may be sent to this address: a user, a group (`@ops`) or a client.
@@ -156,6 +156,15 @@ pub struct Identity {
     pub user: Option<Arc<str>>,
     /// What it may do.
     pub grants: Arc<Grants>,
+}
+
+impl Identity {
+    /// Whether it may do in every room what its owner may. Only by a token: where anonymous peers may do everything, all
+    /// members would be owners.
+    #[must_use]
+    pub fn owns_rooms(&self) -> bool {
+        self.user.is_some() && self.grants.admin
+    }
 }
 
 /// Decides who a peer is. Other ways than static tokens plug in here.

@@ -65,7 +65,7 @@ impl Client {
             Framing::Binary | Framing::Private => "websocket",
             Framing::Json => "websocket, JSON",
             Framing::Stream => "stream",
-            Framing::Plain => "plain websocket",
+            Framing::Plain | Framing::Room => "plain websocket",
         }
     }
 

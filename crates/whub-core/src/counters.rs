@@ -62,7 +62,7 @@ counters! {
     progress_dropped,
     /// Messages that clients published.
     published,
-    /// Deliveries: one message for one subscriber, handed to that subscriber's mailbox.
+    /// Deliveries: one message for one subscriber or member of a room, handed to its mailbox.
     deliveries_accepted,
     /// Deliveries whose bytes the subscriber's socket took.
     deliveries_delivered,
@@ -86,6 +86,12 @@ counters! {
     gateway_refused,
     /// Messages that an endpoint was sent when it was lost, and that it did not confirm before.
     gateway_unconfirmed,
+    /// Members that entered rooms.
+    room_joins,
+    /// Members that were sent away, or whose room was closed.
+    room_expulsions,
+    /// Messages that members of rooms sent. What becomes of each at each receiver is counted with the deliveries.
+    room_messages,
 }
 
 /// One counter.

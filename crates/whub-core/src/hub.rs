@@ -11,7 +11,8 @@ use crate::counters::Counters;
 use crate::handlers::Handlers;
 use crate::mailbox::SessionId;
 use crate::middleware::ChainSlot;
-use crate::pairs::Pairs;
+use crate::pairs::{Pairs, TokenDraw};
+use crate::rooms::{RoomLimits, Rooms};
 use crate::services::Services;
 
 /// A node's shared state.
@@ -33,6 +34,8 @@ pub struct Hub {
     pub handlers: Handlers,
     /// Who waits for a partner.
     pub pairs: Pairs,
+    /// Who is together with whom.
+    pub rooms: Rooms,
     /// What happens to every call on its way.
     pub chain: ChainSlot,
     /// What happened so far.
@@ -41,6 +44,8 @@ pub struct Hub {
     pub limits: SessionLimits,
     /// What the node is there for.
     pub roles: Roles,
+    /// Random bytes for the tokens of seats that outlive their connections; without it none does.
+    pub draw_token: Option<TokenDraw>,
     next_session: AtomicU64,
 }
 
@@ -75,6 +80,14 @@ pub struct SessionLimits {
     pub services: usize,
     /// Pairs of a session. Default 256.
     pub pairs: usize,
+    /// What rooms may take.
+    pub rooms: RoomLimits,
+    /// Longest time that a seat of a pair is kept for a client whose connection was lost; 0 = not at all. Default 2 min.
+    pub pair_grace: Duration,
+    /// Seats of pairs that are kept so at one time, of all sessions. Default 10,000.
+    pub pair_seats: usize,
+    /// What waits for a client that has such a seat, in bytes, for each; at least 128 KiB. Default 1 MiB.
+    pub mailbox_bytes: usize,
     /// Deadline of a call that names none. Default 30 s.
     pub call_timeout: Duration,
     /// From the connection to `Hello`. Default 5 s.
@@ -92,6 +105,10 @@ impl Default for SessionLimits {
             subscriptions: 1000,
             services: 256,
             pairs: 256,
+            rooms: RoomLimits::default(),
+            pair_grace: Duration::from_secs(120),
+            pair_seats: 10_000,
+            mailbox_bytes: 1 << 20,
             call_timeout: Duration::from_secs(30),
             hello_timeout: Duration::from_secs(5),
             ping: Duration::from_secs(25),
@@ -121,10 +138,12 @@ impl Hub {
             clients: Clients::default(),
             handlers: Handlers::default(),
             pairs: Pairs::default(),
+            rooms: Rooms::default(),
             chain: ChainSlot::default(),
             counters: Counters::default(),
             limits,
             roles: Roles::default(),
+            draw_token: None,
             next_session: AtomicU64::new(1),
         }
     }

@@ -1,5 +1,6 @@
 //! What sessions say to each other.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use whub_proto::Code;
@@ -8,6 +9,7 @@ use crate::call::{Call, CallId, CallKey, Place};
 use crate::fault::Fault;
 use crate::packet::Packet;
 use crate::pairs::{Half, HalfId};
+use crate::rooms::Room;
 
 /// A letter to a session.
 #[derive(Debug)]
@@ -82,6 +84,29 @@ pub enum Letter {
         /// The one that left.
         partner: HalfId,
     },
+    /// To a member of a room: it is one no longer.
+    Expelled {
+        /// The room.
+        room: Arc<Room>,
+        /// The id of its `Join`.
+        seat: u64,
+        /// Its number there.
+        number: u32,
+        /// What its peer is told: `Closed`.
+        event: Packet,
+    },
+    /// To a half: another has taken its place in the pair.
+    Replaced {
+        /// The half that is addressed.
+        half: HalfId,
+    },
+    /// To the session that has a kept seat: there are letters in the seat, or another connection has taken it.
+    Stirred {
+        /// The id of the `Join`.
+        seat: u64,
+        /// Which of the hub's seats it is.
+        serial: u64,
+    },
     /// The node is stopping.
     Drain {
         /// How long calls in flight may take.
@@ -106,7 +131,7 @@ impl Letter {
             + match self {
                 Self::Call(call) => call.request.weight(),
                 Self::Upload { data, .. } => data.weight(),
-                Self::Answer { packet, .. } => packet.weight(),
+                Self::Answer { packet, .. } | Self::Expelled { event: packet, .. } => packet.weight(),
                 Self::Failed { fault, .. } | Self::Kick(fault) => fault.reason.len(),
                 Self::Abandon { .. }
                 | Self::Refill { .. }
@@ -114,6 +139,8 @@ impl Letter {
                 | Self::Placed { .. }
                 | Self::Paired { .. }
                 | Self::Parted { .. }
+                | Self::Replaced { .. }
+                | Self::Stirred { .. }
                 | Self::Drain { .. }
                 | Self::Recheck => 0,
             }

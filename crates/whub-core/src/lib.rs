@@ -24,6 +24,7 @@ mod moving;
 mod packet;
 mod pairs;
 mod placing;
+mod rooms;
 mod services;
 mod session;
 mod waiting;
@@ -42,13 +43,18 @@ pub use letter::Letter;
 pub use mailbox::{Fate, Framing, Mailbox, Parcel, Post, Publication, Sent, SessionId, Undelivered};
 pub use moving::{Loss, Refusals};
 pub use packet::Packet;
-pub use pairs::{Arrival, Half, HalfId, Manner, Pairs};
+pub use pairs::{
+    About, Arrival, Company, Entrance, Guest, Half, HalfId, INFO_BYTES_MAX, Manner, PairSecret, Pairs,
+    SECRET_BYTES_MAX, SPENT_FOR, SPENT_IDS_MAX, TOKEN_BYTES, TokenDraw, Visit,
+};
 pub use placing::{Caller, HEAD_TOO_LARGE, Order, Placed, WEBSOCKET, WINDOW};
+pub use rooms::{Act, By, Entrant, Role, Roll, Room, RoomLimits, RoomMember, Rooms, Terms, missed};
 pub use services::{
     AccessRule, Choose, Errors, Histogram, Latency, Left, Provider, Registration, Seat, Service,
     ServiceChange, ServiceEvent, ServiceObserver, ServicePolicies, ServiceSettings, Services, Stats,
 };
 pub use session::{
     ClientSession, GatewayOutput, GatewaySaying, GatewaySession, Handled, Issue, Liveness, Output, Peer,
-    PlainHalf, PlainOutput, Silence, StreamHalf, StreamStanding, Unrouted,
+    PlainHalf, PlainOutput, RoomIssue, RoomOutput, RoomTalker, Silence, StreamHalf, StreamStanding, Unrouted,
+    Wish,
 };

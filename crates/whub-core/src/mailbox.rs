@@ -26,6 +26,8 @@ pub enum Framing {
     Stream,
     /// No frames at all: plain WebSocket messages (`/pair/<id>`).
     Plain,
+    /// Events and messages of a room as plain WebSocket messages (`/room/<name>`).
+    Room,
     /// The session frames for itself (compression contexts, server-sent events): hand it packets one by one.
     Private,
 }
@@ -47,6 +49,14 @@ pub enum Parcel<'a> {
     /// A frame of the hub's own, such as a `RoomEvent`.
     Packet {
         /// The receiver's id for it.
+        id: u64,
+        /// The frame.
+        packet: &'a crate::Packet,
+    },
+    /// What a member of a room has to learn, a `RoomEvent`. Taken over the budget too; a receiver that is over it by far is
+    /// closed with `SlowConsumer`.
+    News {
+        /// The receiver's id of the room.
         id: u64,
         /// The frame.
         packet: &'a crate::Packet,
@@ -134,6 +144,9 @@ pub trait Post: Send + Sync {
     /// the node's own process. For those who watch; sessions need not know.
     fn served_by(&self, _provider: &str) {}
 
+    /// The session is in that room no more: what its peer missed there is of no interest any more.
+    fn forget_room(&self, _seat: u64) {}
+
     /// Delivers published messages, unless the mailbox is over its budget: then they are dropped, and the subscriber
     /// learns how many.
     fn publish(&self, _publication: &dyn Publication) -> Fate {
@@ -143,12 +156,24 @@ pub trait Post: Send + Sync {
 
 /// Messages on their way to many subscribers: each framing is made once, at the first subscriber that wants it.
 pub trait Publication {
-    /// The messages' bytes in a framing other than [`Framing::Private`] and [`Framing::Plain`].
+    /// The messages' bytes in a framing other than [`Framing::Private`] and [`Framing::Plain`]; [`Framing::Room`] is for rooms alone.
     fn framed(&self, framing: Framing) -> bytes::Bytes;
-    /// The messages one by one.
+    /// The messages one by one. A message of a room may be in several pieces.
     fn packets(&self) -> &[crate::Packet];
-    /// The channel that all of them were published on.
+    /// The channel that all of them were published on, or the room.
     fn channel(&self) -> &str;
+    /// How many messages they are.
+    fn count(&self) -> u32 {
+        u32::try_from(self.packets().len()).unwrap_or(u32::MAX)
+    }
+    /// Whether they are a room's; then `channel` is the room, and what a slow receiver misses is told by `Missed`.
+    fn is_room(&self) -> bool {
+        false
+    }
+    /// The receiver's id of the room; 0 for messages of channels, and on a plain WebSocket.
+    fn seat(&self) -> u64 {
+        0
+    }
 }
 
 /// A handle on a session: cheap to clone, equal when it is the same session.

@@ -1,4 +1,5 @@
-//! The usher's round: calls that wait are led to free providers, and told when they waited too long.
+//! The usher's round: calls that wait are led to free providers, and told when they waited too long; seats that nobody
+//! came back to are given up.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -20,8 +21,9 @@ use crate::services::{Provider, Service, Waiting};
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 impl Hub {
-    /// Serves those who wait for a free provider. `waker` is woken when that may have become possible; what comes out
-    /// is when it is due without that. One driver per hub does this, from the beginning on.
+    /// Serves those who wait for a free provider, and gives up seats of pairs whose time is up. `waker` is woken when
+    /// there may be more to do; what comes out is when it is due without that. One driver per hub does this, from the
+    /// beginning on.
     pub fn handle_waiting(&self, now: Instant, waker: &Waker) -> Option<Instant> {
         let mut due = None;
         for table in [&self.services, &self.own_services] {
@@ -31,7 +33,7 @@ impl Hub {
             }
             table.tidy();
         }
-        due
+        [due, self.give_up_seats(now, waker)].into_iter().flatten().min()
     }
 
     /// Returns when this line is due again.

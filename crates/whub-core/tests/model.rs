@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::dice::Dice;
 use common::{Client, World};
 use whub_core::{Choose, Provider, ServiceSettings};
 use whub_proto::{Body, Cancel, Code, Data, Drain, Failure, Flags, Register, Request, Response, Unregister};
@@ -17,23 +18,6 @@ use whub_proto::{Body, Cancel, Code, Data, Drain, Failure, Flags, Register, Requ
 const PATHS: [&str; 3] = ["/a", "/b", "/c"];
 const STEPS: usize = 1500;
 const SEEDS: u64 = 40;
-
-/// The generator of splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % sides as u64).unwrap()
-    }
-
-    fn chance(&mut self, in_hundred: usize) -> bool {
-        self.roll(100) < in_hundred
-    }
-}
 
 /// What the model knows of a call that has no outcome yet.
 #[derive(Debug)]
@@ -86,7 +70,7 @@ struct Model {
 impl Model {
     fn new(seed: u64) -> Self {
         let world = World::new();
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let choose = Choose::ALL[dice.roll(Choose::ALL.len())].1;
         let queue_wait = Duration::from_millis(300);
         world.configure(ServiceSettings { choose, queue: 3, queue_wait, ..ServiceSettings::default() });

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use common::{Client, World};
 use whub_core::{
-    Arrival, Half, HalfId, Mailbox, Manner, Parcel, PlainHalf, PlainOutput, Post, SessionLimits,
+    Arrival, Guest, Half, HalfId, Hub, Mailbox, Manner, Parcel, PlainHalf, PlainOutput, Post, SessionLimits,
+    Visit,
 };
 use whub_proto::names::PairId;
 use whub_proto::{Body, Data, Flags, Join, Leave, RoomMode};
@@ -201,9 +202,15 @@ struct Plain {
 
 impl Plain {
     fn new(world: &World, room: &str) -> Self {
+        Self::with(world, room, "")
+    }
+
+    fn with(world: &World, room: &str, secret: &str) -> Self {
         // Only the mailbox of the client is used.
         let client = world.stranger();
-        let half = PlainHalf::new(Arc::clone(&world.hub), client.mailbox.clone(), id(room), world.now.at);
+        let guest = Guest::plain(None, secret).unwrap();
+        let half =
+            PlainHalf::new(Arc::clone(&world.hub), client.mailbox.clone(), id(room), guest, world.now.at);
         Self { half, client }
     }
 
@@ -299,8 +306,8 @@ fn thousands_of_simultaneous_arrivals_never_share_a_seat() {
         let hub = &world.hub;
         let arrive = |halves: &[Half]| {
             let pair = id("crowd");
-            let met = |half: &Half| match hub.pairs.arrive(&pair, half) {
-                Arrival::Met(partner) => Some((half.id(), partner.id())),
+            let met = |half: &Half| match arrive(hub, &pair, half) {
+                Arrival::Met(partner, _) => Some((half.id(), partner.id())),
                 Arrival::Waiting => None,
             };
             halves.iter().filter_map(met).collect::<Vec<_>>()
@@ -312,6 +319,11 @@ fn thousands_of_simultaneous_arrivals_never_share_a_seat() {
     let seats: HashSet<HalfId> = met.iter().flat_map(|(one, other)| [*one, *other]).collect();
     assert_eq!(seats.len(), THREADS * ARRIVALS);
     assert_eq!(world.hub.pairs.waiting(), 0);
+}
+
+fn arrive(hub: &Hub, id: &PairId, half: &Half) -> Arrival {
+    let visit = Visit { half, guest: &Guest::default(), now: None, seated: false };
+    hub.pairs.arrive(id, visit).unwrap().arrival
 }
 
 fn half(world: &World) -> Half {
@@ -329,11 +341,11 @@ fn who_waited_and_has_ended_is_not_met() {
     let world = World::new();
     let gone = world.stranger();
     let seat = Half { mailbox: gone.mailbox.clone(), seat: 0, serial: 1, manner: Manner::Plain };
-    assert_eq!(world.hub.pairs.arrive(&id("x"), &seat), Arrival::Waiting);
+    assert_eq!(arrive(&world.hub, &id("x"), &seat), Arrival::Waiting);
     // Its mailbox has closed, but it has not left the table yet.
     gone.inbox.close();
     let late = half(&world);
-    assert_eq!(world.hub.pairs.arrive(&id("x"), &late), Arrival::Waiting);
+    assert_eq!(arrive(&world.hub, &id("x"), &late), Arrival::Waiting);
     world.hub.pairs.leave(&id("x"), seat.id());
     assert_eq!(world.hub.pairs.waiting(), 1, "the late one is not taken for it");
 }

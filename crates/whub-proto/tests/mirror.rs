@@ -6,7 +6,8 @@ use common::{enumeration, fields, sample, schema, short, snake, table_of, tables
 use flatbuffers_reflection::reflection::{BaseType, Field, Object};
 use serde_json::{Map, Value, json};
 use whub_proto::{
-    Access, Code, Flags, Format, Frame, Kind, Origin, RoomMode, RoomWhat, RouteKind,
+    Access, Code, Flags, Format, Frame, Kind, Origin, RoomAct, RoomMode, RoomRole, RoomWhat, RouteKind,
+    Third,
     json::{Decoder, JsonError, encode},
 };
 
@@ -144,8 +145,11 @@ fn enumerations_have_the_numbers_and_names_of_the_schema() {
         "Code" => Code::from_name(value).map(u16::from),
         "Access" => Access::from_name(value).map(|access| u8::from(access).into()),
         "Format" => Format::from_name(value).map(|format| u8::from(format).into()),
+        "RoomAct" => RoomAct::from_name(value).map(|act| u8::from(act).into()),
         "RoomMode" => RoomMode::from_name(value).map(|mode| u8::from(mode).into()),
+        "RoomRole" => RoomRole::from_name(value).map(|role| u8::from(role).into()),
         "RoomWhat" => RoomWhat::from_name(value).map(|what| u8::from(what).into()),
+        "Third" => Third::from_name(value).map(|third| u8::from(third).into()),
         "RouteKind" => RouteKind::from_name(value).map(|kind| u8::from(kind).into()),
         "Flag" if value == "none" => Some(0),
         "Flag" => Flags::NAMED.iter().find(|(_, name)| *name == value).map(|(flag, _)| flag.bits().into()),

@@ -30,6 +30,7 @@ mod value;
 
 pub use access::{Grant, Token};
 pub use check::check_files;
+pub(crate) use endpoints::own::itself;
 pub use endpoints::{
     Balance, Endpoint, EndpointAccess, EndpointUrl, Gateway, Health, Process, Target, WhenDown,
 };
@@ -46,6 +47,6 @@ pub use steps::{
 };
 pub use types::{
     Audience, Auth, Builtin, Channels, Config, Data, Debugging, Http, Inspect, Limits, Log, LogFormat, Node,
-    ProxyProtocol, Relay, SlowPolicy, Tls, WebSocket,
+    ProxyProtocol, Relay, Reload, Rooms, SlowPolicy, Tls, WebSocket,
 };
 pub use units::{parse_bytes, parse_duration, parse_rate, show_bytes, show_duration, show_rate};

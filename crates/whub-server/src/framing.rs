@@ -4,6 +4,8 @@ use whub_core::{Framing, Packet};
 use whub_proto::{Flags, Frame, HEAD_BYTES, Head, Kind, Origin, json};
 use whub_ws::{Opcode, encode_frame, encode_head};
 
+use crate::room_text;
+
 /// Appends a frame as the peer wants it. A frame for a plain or private peer is nothing.
 pub(crate) fn encode_packet(out: &mut Vec<u8>, framing: Framing, id: u64, packet: &Packet) {
     let length = packet.bytes().len();
@@ -16,6 +18,7 @@ pub(crate) fn encode_packet(out: &mut Vec<u8>, framing: Framing, id: u64, packet
             encode_message(&mut text, Framing::Json, id, packet);
             return encode_frame(out, Opcode::Text, &text);
         }
+        Framing::Room => return room_text::encode_packets(out, std::slice::from_ref(packet)),
         Framing::Plain | Framing::Private => return,
     }
     encode_message(out, framing, id, packet);
@@ -30,7 +33,7 @@ pub(crate) fn encode_message(out: &mut Vec<u8>, dialect: Framing, id: u64, packe
             whole.extend_from_slice(packet.rest());
             translate(out, &whole);
         }
-        Framing::Binary | Framing::Stream | Framing::Plain | Framing::Private => {
+        Framing::Binary | Framing::Stream | Framing::Plain | Framing::Room | Framing::Private => {
             packet.head(id).write(out);
             out.extend_from_slice(packet.rest());
         }
@@ -56,7 +59,8 @@ pub(crate) fn encode_data(out: &mut Vec<u8>, framing: Framing, parcel: &Data<'_>
         Framing::Binary | Framing::Stream | Framing::Json => {
             encode_pieces(out, framing, parcel, frame_bytes_max);
         }
-        Framing::Private => {}
+        // Members of rooms get no messages of pairs.
+        Framing::Room | Framing::Private => {}
     }
 }
 
@@ -77,7 +81,7 @@ fn encode_pieces(out: &mut Vec<u8>, framing: Framing, data: &Data<'_>, frame_byt
             out.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_le_bytes());
             out.extend_from_slice(message);
         }
-        Framing::Plain | Framing::Private => {}
+        Framing::Plain | Framing::Room | Framing::Private => {}
     });
 }
 

@@ -9,21 +9,26 @@
 //! Deliberately absent: a connection to an endpoint that several clients share. What an endpoint says is for the one
 //! client whose connection it is; nobody could tell otherwise whom it means.
 
+mod bridge;
 mod carry;
 mod converse;
 mod health;
 mod leg;
 mod open;
+#[allow(dead_code)] // Until the table of routes has processes.
+mod process;
 mod route;
 mod routes;
 mod upstream;
 mod words;
 
+pub(crate) use bridge::bridge;
 pub(crate) use carry::{Voice, carry};
 pub(crate) use leg::{Leg, Taken};
 pub(crate) use open::{Asked, Opened, Outcome, add_own_headers, connect, nonce, open, segment, target};
 pub(crate) use route::{Route, Seat};
-pub(crate) use routes::Routes;
+pub use routes::Change;
+pub(crate) use routes::{Routes, change};
 pub(crate) use upstream::{KEEP_ALIVE, Occupied};
 pub(crate) use words::{Heard, Spelling, read};
 

@@ -15,13 +15,17 @@ mod local;
 mod mailbox;
 mod modules;
 mod node;
+mod reload;
 mod report;
+mod room_text;
 mod server;
 mod usher;
 
+pub use gateway::Change;
 pub use local::{LocalAnswer, LocalBody, LocalCaller, LocalRequest, LocalService, LocalWriter};
 pub use modules::{
     ClientManager, ClientMessage, ConnectionManager, DependencyError, Messaging, Module, ModuleError,
     OwnFrame, OwnReply, Reached, Receipt, ServiceManager, Setup, StatusModule,
 };
+pub use reload::{ConfigSource, EndpointPlan, Plan, RereadError};
 pub use server::{Handle, Server, ServerBuilder, StartError};

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use whub_core::{
-    Authenticator, Fault, Grants, Hub, Identity, Letter, Post, Roles, SessionId, SessionLimits, StaticTokens,
-    Token,
+    Authenticator, Fault, Grants, Hub, Identity, Letter, Post, Roles, RoomLimits, SessionId, SessionLimits,
+    StaticTokens, TOKEN_BYTES, Token,
 };
 use whub_proto::names::ServicePath;
 use whub_transport::{Admission, AdmissionLimits, DirectWriter, TransportCounters};
@@ -22,6 +22,7 @@ use crate::gateway::Routes;
 use crate::http::HttpCounters;
 use crate::inspect::Inspector;
 use crate::mailbox::{MailboxPolicy, PeerMailbox};
+use crate::reload::{Plan, Reloader, RereadError};
 
 /// What every connection of a node shares.
 pub(crate) struct Node {
@@ -57,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) chain: ChainMaker,
     /// `host:port` of each listener, once bound.
     addresses: OnceLock<Vec<String>>,
+    /// Reads the configuration again, where somebody said where it comes from.
+    reloader: OnceLock<Reloader>,
 }
 
 impl Node {
@@ -68,6 +71,10 @@ impl Node {
             subscriptions: config.limits.subscriptions,
             services: config.limits.services,
             pairs: config.limits.pairs,
+            rooms: room_limits(&config),
+            pair_grace: config.limits.pair_grace,
+            pair_seats: config.limits.pair_seats,
+            mailbox_bytes: config.limits.mailbox_bytes,
             call_timeout: config.limits.call_timeout,
             hello_timeout: config.limits.first_request,
             ping: config.limits.ping,
@@ -76,6 +83,7 @@ impl Node {
         let roles = Roles { access: config.node.is("access"), service: config.node.is("service") };
         let mut hub = Hub::new(name, agent, limits);
         hub.roles = roles;
+        hub.draw_token = Some(draw_token);
         let hub = Arc::new(hub);
         let chain = ChainMaker::default();
         chain.apply(&hub, &config);
@@ -108,6 +116,7 @@ impl Node {
             run: getrandom::u64().unwrap_or_default(),
             clients: AtomicU64::new(1),
             addresses: OnceLock::new(),
+            reloader: OnceLock::new(),
         }
     }
 
@@ -164,6 +173,26 @@ impl Node {
         self.tell_all(|| Letter::Recheck);
     }
 
+    /// The configuration can be read again from now on.
+    pub(crate) fn reloads(&self, reloader: Reloader) {
+        // A node has one source.
+        let _ = self.reloader.set(reloader);
+    }
+
+    pub(crate) fn reloader(&self) -> Option<&Reloader> {
+        self.reloader.get()
+    }
+
+    /// What reading the configuration again would change.
+    pub(crate) fn plan(&self) -> Result<Plan, RereadError> {
+        Ok(self.reloader().ok_or(RereadError::NoSource)?.plan(self)?)
+    }
+
+    /// Reads the configuration again, and puts it into force.
+    pub(crate) fn reread(&self) -> Result<Plan, RereadError> {
+        Ok(self.reloader().ok_or(RereadError::NoSource)?.reread(self)?)
+    }
+
     /// The listeners are bound.
     pub(crate) fn listens(&self, addresses: Vec<String>) {
         // A node is bound once.
@@ -178,6 +207,12 @@ impl Node {
     /// What a user may do now, `None` being anonymous.
     pub(crate) fn grants(&self, user: Option<&str>) -> Arc<Grants> {
         self.authenticator().grants(user)
+    }
+
+    /// A user as it is now; empty is anonymous.
+    pub(crate) fn identity(&self, user: &str) -> Identity {
+        let user = Some(user).filter(|user| !user.is_empty());
+        Identity { user: user.map(Into::into), grants: self.grants(user) }
     }
 
     /// Who holds this token.
@@ -274,6 +309,23 @@ impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Node({})", self.hub.node)
     }
+}
+
+fn room_limits(config: &Config) -> RoomLimits {
+    RoomLimits {
+        per_session: config.limits.rooms,
+        per_node: config.limits.node_rooms,
+        members: u16::try_from(config.limits.room_members).unwrap_or(u16::MAX),
+        info_bytes: config.limits.room_info_bytes,
+        empty_ttl: config.rooms.empty_ttl,
+        changes: config.rooms.changes,
+    }
+}
+
+/// For the tokens of seats in pairs. Without randomness no seat is kept, since its token could be guessed.
+fn draw_token() -> Option<[u8; TOKEN_BYTES]> {
+    let mut token = [0; TOKEN_BYTES];
+    getrandom::fill(&mut token).ok().map(|()| token)
 }
 
 fn authenticator(config: &Config) -> Arc<dyn Authenticator> {

@@ -25,6 +25,8 @@ pub(crate) fn status(node: &Node) -> Value {
         "services": hub.services.list().len(),
         "filters": hub.channels.filters(),
         "waiting": hub.pairs.waiting(),
+        "rooms": hub.rooms.len(),
+        "room_members": hub.rooms.members(),
         "queued": queued(&hub.counters),
         "counters": named(hub.counters.each()),
         "transport": transport,

@@ -9,15 +9,16 @@ use tokio::task::JoinSet;
 use whub_core::middleware::Middleware;
 use whub_core::{Hub, Joined, Peer};
 use whub_transport::{
-    Admission, AdmissionLimits, BindError, Door, Listener, LocalAddress, Opened, PeerAddress, Talk,
-    TlsAcceptor, TransportCounters,
+    Admission, AdmissionLimits, BindError, Door, ListenAddress, Listener, LocalAddress, Opened, PeerAddress,
+    Talk, TlsAcceptor, TransportCounters,
 };
 
-use crate::config::Config;
+use crate::config::{Config, itself};
 use crate::connection::{self, Dialect};
 use crate::http::{self, House};
 use crate::modules::{self, DynModule, Module, ModuleError, Modules, Registry};
 use crate::node::Node;
+use crate::reload::{self, ConfigSource, Plan, Reloader, RereadError};
 use crate::usher;
 
 /// A node that listens but has not begun to accept.
@@ -37,6 +38,7 @@ pub struct ServerBuilder {
     config: Config,
     name: String,
     modules: Vec<Box<dyn DynModule>>,
+    source: Option<Arc<dyn ConfigSource>>,
 }
 
 /// A handle on a node, running or not.
@@ -55,6 +57,9 @@ pub enum StartError {
     /// The folder for the node's files could not be made.
     #[error("data folder: {0}")]
     Data(#[source] io::Error),
+    /// An endpoint of the gateway is this node, on a port that the system chose.
+    #[error("{0}")]
+    Itself(String),
     /// `middleware.order` names a step that there is not.
     #[error("middleware.order names `{0}`, which no step is called; there are {known}", known = crate::chain::KNOWN.join(", "))]
     Middleware(String),
@@ -84,7 +89,7 @@ impl Server {
     /// Begins a node that is to have modules of the embedding program's. Its name is the configuration's, or `whub`.
     pub fn builder(config: Config) -> ServerBuilder {
         let name = config.node.name.clone().unwrap_or_else(|| "whub".to_owned());
-        ServerBuilder { config, name, modules: modules::builtin() }
+        ServerBuilder { config, name, modules: modules::builtin(), source: None }
     }
 
     /// Where clients reach the node, one URL per listener, such as `ws://127.0.0.1:41233`.
@@ -129,8 +134,12 @@ impl Server {
         if let Some(tls) = self.door.tls.clone() {
             accepting.spawn(tls.watch(CERTIFICATE_CHECK));
         }
+        if self.node.reloader().is_some() {
+            accepting.spawn(reload::watch(Arc::clone(&self.node)));
+        }
         let mut ushering = JoinSet::new();
         ushering.spawn(usher::run(Arc::clone(&self.node.hub)));
+        ushering.spawn(usher::run_rooms(Arc::clone(&self.node.hub)));
         let (discovery, hub) = (Arc::clone(&self.node.discovery), Arc::clone(&self.node.hub));
         ushering.spawn(async move { discovery.run(&hub).await });
         shutdown.await;
@@ -153,13 +162,20 @@ impl ServerBuilder {
         self
     }
 
+    /// Where the configuration can be read again. Without it the node keeps what it was given, but for
+    /// [`Handle::reload`].
+    pub fn source(mut self, source: impl ConfigSource) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
     /// Binds every listener of the configuration and starts the modules. Nothing is accepted before
     /// [`Server::run`]; a server that is dropped instead does not stop its modules.
     ///
     /// # Errors
     /// When a listener cannot be had, the certificate is no good, or a module cannot start.
     pub async fn build(self) -> Result<Server, StartError> {
-        let Self { config, name, modules } = self;
+        let Self { config, name, modules, source } = self;
         let counters = Arc::new(TransportCounters::default());
         let limits = AdmissionLimits {
             young_connections: config.limits.young_connections,
@@ -180,10 +196,17 @@ impl ServerBuilder {
         for address in &config.relay.listen {
             relays.push(Listener::bind(address, Arc::clone(&counters)).await?);
         }
+        let bound: Vec<ListenAddress> = listeners.iter().chain(&relays).filter_map(tcp).collect();
+        if let Some(itself) = itself(&config.endpoints, &bound) {
+            return Err(StartError::Itself(itself));
+        }
         let node = Arc::new(Node::new(config, &name, counters));
         // For what the configuration wants to be recorded from the first call on.
         node.seat_inspector();
         node.listens(listeners.iter().map(|listener| listener.local_addr().to_string()).collect());
+        if let Some(source) = source {
+            node.reloads(Reloader::new(source, door.tls.clone(), bound, &node.config()));
+        }
         let registry = Registry::new(modules, Handle(Arc::clone(&node), door.tls.clone()))?;
         let modules = Modules::start(registry, Arc::clone(&node)).await?;
         if let Some(name) = node.chain.unknown(&node.config()) {
@@ -223,6 +246,23 @@ impl Handle {
         self.0.chain.remove(&self.0.hub, &self.0.config(), name);
     }
 
+    /// Reads the configuration again from where it comes from, and puts into force what can change while running; the
+    /// log tells what. It may block for as long as files take.
+    ///
+    /// # Errors
+    /// When the node has no [source](ServerBuilder::source), or the configuration has problems: then all stays as it is.
+    pub fn reread(&self) -> Result<Plan, RereadError> {
+        self.0.reread()
+    }
+
+    /// What [`reread`](Self::reread) would change.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn plan(&self) -> Result<Plan, RereadError> {
+        self.0.plan()
+    }
+
     /// Puts a new configuration into force, as far as it can change while running. Also re-reads the certificate.
     pub fn reload(&self, config: Config) {
         self.0.reload(config);
@@ -230,6 +270,14 @@ impl Handle {
         if let Err(error) = tls.reload() {
             tracing::error!("the certificate was not replaced: {error}");
         }
+    }
+}
+
+/// The address that a listener has got, where it is one that can be dialled.
+fn tcp(listener: &Listener) -> Option<ListenAddress> {
+    match listener.local_addr() {
+        LocalAddress::Tcp(at) => Some((*at).into()),
+        LocalAddress::Unix(_) | LocalAddress::Memory => None,
     }
 }
 

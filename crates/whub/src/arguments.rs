@@ -13,6 +13,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// The same, where nothing at all is a choice too: `0s`.
+pub(crate) fn duration_or_none(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write it with its unit, such as 5s, 250ms or 1m30s".to_owned())
+}
+
 /// Reads `name: value`; the name comes out in lower case.
 pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("write it as NAME:VALUE, such as x-tenant:acme")?;

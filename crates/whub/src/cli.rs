@@ -6,7 +6,7 @@ use crate::{
     commands::{
         bench::Bench, call::Call, clients::Clients, completions::Completions, config::ConfigCommand,
         expose::Expose, inspect::Inspect, message::Message, pair::Pair, provide::Provide, publish::Publish,
-        serve::Serve, services::Services, status::Status, subscribe::Subscribe,
+        rooms::Rooms, serve::Serve, services::Services, status::Status, subscribe::Subscribe,
     },
     exit::Exit,
 };
@@ -55,6 +55,7 @@ pub(crate) enum Command {
     Status(Status),
     Services(Services),
     Clients(Clients),
+    Rooms(Rooms),
     Message(Message),
     Inspect(Inspect),
     Bench(Bench),
@@ -72,6 +73,7 @@ impl Command {
             Self::Status(status) => status.json,
             Self::Services(services) => services.json,
             Self::Clients(clients) => clients.json,
+            Self::Rooms(rooms) => rooms.json,
             Self::Message(message) => message.wants_json(),
             Self::Inspect(inspect) => inspect.json,
             Self::Bench(bench) => bench.json,

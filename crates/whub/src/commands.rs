@@ -11,6 +11,7 @@ pub(crate) mod message;
 pub(crate) mod pair;
 pub(crate) mod provide;
 pub(crate) mod publish;
+pub(crate) mod rooms;
 pub(crate) mod serve;
 pub(crate) mod services;
 pub(crate) mod status;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Status(status) => status.run(),
         Command::Services(services) => services.run(),
         Command::Clients(clients) => clients.run(),
+        Command::Rooms(rooms) => rooms.run(),
         Command::Message(message) => message.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Bench(bench) => bench.run(),

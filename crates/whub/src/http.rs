@@ -37,6 +37,11 @@ impl HttpHub {
         self.ask("GET", path, WITHIN).await
     }
 
+    /// Asks for something to be ended, and gives the body of an answer with status 200.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        self.ask("DELETE", path, WITHIN).await
+    }
+
     /// Asks for something to be done within that time, and gives the body of an answer with status 200.
     pub(crate) async fn post(&self, path: &str, within: Duration) -> Result<Vec<u8>, Failure> {
         self.ask("POST", path, within).await

@@ -91,20 +91,28 @@ impl HubArgs {
         json(&self.http()?.get(path).await?)
     }
 
-    /// The token never comes from a flag, because command lines show in process lists.
-    fn token(&self) -> Result<Option<Secret>, Failure> {
-        let (text, place) = match &self.token_file {
-            Some(path) => (
-                Some(first_line(path).map_err(|error| unreadable(path, &error))?),
-                path.display().to_string(),
-            ),
-            None => {
-                (std::env::var("WHUB_TOKEN").ok().filter(|text| !text.is_empty()), "WHUB_TOKEN".to_owned())
-            }
-        };
-        let secret = text.map(Secret::new).transpose();
-        secret.map_err(|flaw| Failure::new(Exit::Usage, format!("the token in {place} {flaw}")))
+    /// Has the hub's HTTP side end something; gives the JSON that it answers.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Value, Failure> {
+        json(&self.http()?.delete(path).await?)
     }
+
+    fn token(&self) -> Result<Option<Secret>, Failure> {
+        secret("token", self.token_file.as_deref(), "WHUB_TOKEN")
+    }
+}
+
+/// A secret from the first line of a file, else from the environment. It never comes from a flag, because command lines
+/// show in process lists.
+pub(crate) fn secret(what: &str, file: Option<&Path>, variable: &str) -> Result<Option<Secret>, Failure> {
+    let (text, place) = match file {
+        Some(path) => (
+            Some(first_line(path).map_err(|error| unreadable(what, path, &error))?),
+            path.display().to_string(),
+        ),
+        None => (std::env::var(variable).ok().filter(|text| !text.is_empty()), variable.to_owned()),
+    };
+    let secret = text.map(Secret::new).transpose();
+    secret.map_err(|flaw| Failure::new(Exit::Usage, format!("the {what} in {place} {flaw}")))
 }
 
 /// What an answer says.
@@ -117,8 +125,8 @@ fn first_line(path: &Path) -> io::Result<String> {
     Ok(fs::read_to_string(path)?.lines().next().unwrap_or_default().trim().to_owned())
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Exit::Usage, format!("cannot read the token from {}: {error}", path.display()))
+fn unreadable(what: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Usage, format!("cannot read the {what} from {}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use tracing_subscriber::{
 use whub_server::config::{Log, LogFormat};
 
 /// Changes the level while the process runs.
+#[derive(Debug)]
 pub(crate) struct Levels(reload::Handle<Targets, Registry>);
 
 impl Levels {
@@ -74,7 +75,8 @@ impl Write for Redacting {
 }
 
 /// What a secret follows in a log line, in lower case.
-const MARKS: [&str; 4] = ["token=", "bearer ", "whub.bearer.", "authorization: basic "];
+const MARKS: [&str; 6] =
+    ["token=", "bearer ", "whub.bearer.", "authorization: basic ", "whub.secret.", "whub-pair-secret: "];
 
 /// Replaces what follows a mark, up to the end of the word.
 pub(crate) fn redact(line: &str) -> Cow<'_, str> {
@@ -117,6 +119,7 @@ mod tests {
             ("authorization: Bearer abc.def-ghi", "authorization: Bearer [redacted]"),
             ("{\"h\":\"BEARER abc=\"}", "{\"h\":\"BEARER [redacted]\"}"),
             ("whub.bearer.c2VjcmV0, whub.v1", "whub.bearer.[redacted], whub.v1"),
+            ("whub.plain, whub.secret.c2VjcmV0", "whub.plain, whub.secret.[redacted]"),
             ("access_token=a&refresh_token=b", "access_token=[redacted]&refresh_token=[redacted]"),
             ("Authorization: Basic dXNlcjpw", "Authorization: Basic [redacted]"),
             ("ends with token=", "ends with token="),

@@ -14,6 +14,7 @@ mod logging;
 mod manual;
 mod offer;
 mod output;
+mod progress;
 mod runtime;
 mod settings;
 mod stream;

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use whub_server::config::{Assignment, ConfigFile, Input, Loaded, load};
-
-use crate::exit::Failure;
+use whub_server::config::{Assignment, ConfigFile, Input, Loaded, Problem, Problems, load};
 
 /// Flags of `serve`, `config check` and `config show`.
 #[derive(Args, Clone, Debug, Default)]
@@ -62,13 +60,14 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Reads file, environment and flags.
-    pub(crate) fn load(&self) -> Result<Loaded, Failure> {
+    pub(crate) fn load(&self) -> Result<Loaded, Problems> {
         let file = self.config.as_deref().map(ConfigFile::read).transpose()?;
-        Ok(load(&Input { file, environment: environment(), flags: self.flags()? })?)
+        let flags = self.flags().map_err(|problem| Problems(vec![problem]))?;
+        load(&Input { file, environment: environment(), flags })
     }
 
     /// Flags of their own come first, so that `--set`, which says more, wins.
-    fn flags(&self) -> Result<Vec<Assignment>, Failure> {
+    fn flags(&self) -> Result<Vec<Assignment>, Problem> {
         let mut flags = Vec::new();
         if !self.listen.is_empty() {
             flags.push(Assignment::flags("--listen", "listen", &self.listen));

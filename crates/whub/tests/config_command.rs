@@ -2,7 +2,7 @@
 
 mod whub;
 
-use whub::{Scratch, whub};
+use whub::{Hub, Scratch, finish, whub};
 
 #[test]
 fn a_right_configuration_is_said_to_be_right() {
@@ -56,6 +56,72 @@ fn what_endpoints_name_is_looked_at() {
          the configuration is right: listens on 127.0.0.1:9482, no tokens, 2 endpoints\n"
     );
     assert_eq!((code, out), (0, expected));
+}
+
+#[test]
+fn a_plan_says_what_reading_again_would_change_and_a_reload_does_it() {
+    let scratch = Scratch::new();
+    let endpoint = |name: &str, port: u16| {
+        format!("[[endpoints]]\nname = \"{name}\"\nurl = \"ws://127.0.0.1:{port}\"\n")
+    };
+    let file =
+        scratch.file("whub.toml", &format!("{}{}{}", endpoint("a", 1), endpoint("b", 2), endpoint("c", 3)));
+    let hub = Hub::start(&["--config", &file, "--set", "reload.watch=false"]);
+    assert_eq!(
+        hub.run(&["config", "plan"]).1,
+        "endpoint  change  sockets  closed\n\
+         a         keep          0       0\n\
+         b         keep          0       0\n\
+         c         keep          0       0\n\
+         nothing changes\n"
+    );
+
+    let changed = endpoint("b", 4);
+    scratch.file(
+        "whub.toml",
+        &format!(
+            "{}health = \"off\"\n{changed}{}[limits]\nping = \"1s\"\n",
+            endpoint("a", 1),
+            endpoint("d", 5)
+        ),
+    );
+    let expected = "endpoint  change    sockets  closed\n\
+                    a         change          0       0\n\
+                    b         redirect        0       0\n\
+                    d         add             0       0\n\
+                    c         remove          0       0\n\
+                    limits.ping waits for the next start\n";
+    assert_eq!(hub.run(&["config", "plan"]), (0, expected.to_owned(), String::new()));
+    assert_eq!(hub.run(&["config", "plan"]).1, expected, "planning changes nothing");
+    let (code, out, _) = hub.run(&["config", "reload", "--json"]);
+    let done: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &done["ok"], &done["endpoints"][1]["change"]), (0, &true.into(), &"redirect".into()));
+    assert_eq!(done["keys"], serde_json::json!([{ "key": "limits.ping", "restart": true }]));
+    assert!(hub.run(&["config", "plan"]).1.contains("b         keep"));
+
+    scratch.file("whub.toml", "limits.pnig = 1\n");
+    let problem =
+        format!("whub: {file}:1: unknown key `limits.pnig`; the nearest valid one is `limits.ping`\n");
+    assert_eq!(hub.run(&["config", "plan"]), (2, String::new(), problem));
+    let (code, out, err) = hub.run(&["config", "reload"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("unknown key `limits.pnig`"), "{err}");
+    assert!(hub.http(&["GET /v1/config/reload HTTP/1.1"]).0.starts_with("HTTP/1.1 405"));
+    assert!(hub.http(&["POST /v1/config/plan HTTP/1.1"]).0.starts_with("HTTP/1.1 405"));
+    assert!(hub.http(&["GET /v1/config HTTP/1.1"]).0.starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn plans_are_for_those_who_administer() {
+    let scratch = Scratch::new();
+    let tokens = "[[tokens]]\nname = \"a\"\nsecret = \"plain\"\n[[tokens]]\nname = \"b\"\nsecret = \"admin\"\nadmin = true\n";
+    let hub = Hub::start(&["--config", &scratch.file("whub.toml", tokens)]);
+    for (token, code) in [("plain", 4), ("guessed", 4), ("admin", 0)] {
+        for verb in ["plan", "reload"] {
+            let run = finish(hub.command(&["config", verb]).env("WHUB_TOKEN", token));
+            assert_eq!(run.0, code, "{token} {verb}: {run:?}");
+        }
+    }
 }
 
 #[test]

@@ -107,6 +107,20 @@ fn the_file_of_socketmaster_is_read_at_the_start_and_again() {
 }
 
 #[test]
+fn a_change_of_its_files_is_noticed() {
+    let scratch = Scratch::new();
+    let ini = scratch.file("config.ini", "[a]\nPort = 1\n");
+    let file = scratch.file("whub.toml", &format!("gateway.file = {ini:?}\n"));
+    let mut hub = Hub::start(&["--config", &file]);
+    scratch.file("config.ini", "[a]\nPort = 1\n[b]\nPort = 2\n");
+    hub.process.wait_for("the endpoint b is new");
+    scratch.file("whub.toml", "limits.pnig = 1\n");
+    assert!(hub.process.wait_for("not read again").contains("unknown key"));
+    scratch.file("whub.toml", "reload.watch = false\n");
+    hub.process.wait_for("the endpoint a is gone");
+}
+
+#[test]
 fn an_open_hub_is_not_made_public_by_accident() {
     let (code, out, err) = whub(&["serve", "--listen", "0.0.0.0:0"]);
     assert_eq!((code, out.as_str()), (2, ""));

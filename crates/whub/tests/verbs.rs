@@ -189,7 +189,7 @@ fn a_pair_carries_bytes_and_the_end_of_input_both_ways() {
 fn a_half_whose_other_half_vanishes_fails() {
     let hub = Hub::start(&[]);
     let mut first = hub.start_client(&["pair", "p"]);
-    let mut second = hub.start_client(&["pair", "p"]);
+    let mut second = hub.start_client(&["pair", "p", "--grace", "0s"]);
     first.wait_for("paired");
     second.wait_for("paired");
     second.signal(Signal::KILL);

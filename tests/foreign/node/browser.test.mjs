@@ -87,3 +87,50 @@ test("a name that a stranger points at the hub is refused", { timeout: 120_000 }
   assert.equal(response.status(), 421);
   await page.close();
 });
+
+// Runs in the page: two members of a room, by docs/rooms.md alone. Returns what the second one was told.
+function room([url]) {
+  return new Promise((resolve) => {
+    const told = [];
+    const enter = (nick) => {
+      const socket = new WebSocket(url);
+      socket.binaryType = "arraybuffer";
+      socket.onopen = () => socket.send(JSON.stringify({ join: { info: { nick }, secret: "s3cret" } }));
+      socket.onclose = ({ code }) => resolve([...told, `closed ${code}`]);
+      return socket;
+    };
+    const ada = enter("ada");
+    let bob;
+    ada.onmessage = ({ data }) => {
+      const { event, members } = JSON.parse(data);
+      if (event === "state") bob = enter("bob");
+      if (event === "joined") {
+        ada.send(JSON.stringify({ text: `hello, ${members[0].info.nick}` }));
+        ada.send(JSON.stringify({ to: [members[0].member], data: { n: 1 } }));
+        ada.send(new Uint8Array([1, 2, 3]));
+        ada.send(JSON.stringify({ act: "kick", members: [members[0].member], reason: "late" }));
+      }
+      if (bob) {
+        bob.onmessage = ({ data }) => {
+          if (typeof data === "string") told.push(JSON.parse(data));
+          else told.push([new DataView(data).getUint32(0), ...new Uint8Array(data, 4)]);
+        };
+      }
+    };
+    setTimeout(() => resolve([...told, "silence"]), 60_000);
+  });
+}
+
+test("a page is in a room", { timeout: 120_000 }, async () => {
+  const page = await pageAt(`http://127.0.0.1:${site.address().port}/`);
+  const [state, ...told] = await page.evaluate(room, [`${hub}/room/page%20room`]);
+  assert.deepEqual([state.event, state.room, state.member, state.members.length], ["state", "page room", 2, 2]);
+  assert.deepEqual(told, [
+    { event: "message", from: 1, text: "hello, bob" },
+    { event: "message", from: 1, to: [2], data: { n: 1 } },
+    [1, 1, 2, 3],
+    { event: "closed", reason: "late" },
+    "closed 4410",
+  ]);
+  await page.close();
+});

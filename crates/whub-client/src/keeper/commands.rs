@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use super::{BATCH_MAX, Keeper, Over};
-use crate::command::{Command, Done, Order, Publication, Release, Seat, Service, Subscriber};
+use crate::command::{Command, Done, Order, Place, Publication, Release, Seat, Service, Subscriber};
 use crate::conversation::Conversation;
 use crate::error::Error;
 use crate::key::Key;
-use crate::session::Session;
+use crate::session::{Session, say_later};
 use crate::wanted::{Joined, Provided, Waiting};
 
 /// Most services, subscriptions and seats of one client, each.
@@ -63,11 +63,26 @@ impl Keeper {
                 let serial = self.wanted.seats.get(&key).and_then(|seat| seat.taken_on);
                 match self.conversation(serial) {
                     (Some(current), wanted) => current.session.say(key, message, ended, done, wanted),
-                    (None, _) => {
-                        drop(done.send(Err(Error::lost("there is no connection to the hub at present"))))
-                    }
+                    (None, wanted) => match wanted.seats.get_mut(&key) {
+                        Some(seat) => say_later(seat, message, ended, done),
+                        None => drop(done.send(Err(Error::lost("the seat is not taken at present")))),
+                    },
                 }
             }
+            Command::Enter(place) => self.enter(*place),
+            Command::LeaveRoom { key, done } => self.leave_room(key, Some(done)),
+            Command::Tell { key, to, message, done } => match self.in_room(key) {
+                (Some(current), _) => current.session.tell_room(key, &to, &message, done),
+                (None, _) => {
+                    drop(done.send(Err(Error::lost("there is no connection to the hub at present"))))
+                }
+            },
+            Command::Govern { key, wish, done } => match self.in_room(key) {
+                (Some(current), wanted) => current.session.govern(key, *wish, done, wanted),
+                (None, _) => {
+                    drop(done.send(Err(Error::lost("there is no connection to the hub at present"))))
+                }
+            },
             Command::Drain { within, done } => self.drain(now, within, done),
             Command::Close { done } => return Err(self.close(now, done)),
         }
@@ -102,6 +117,7 @@ impl Keeper {
             Release::Subscription(key) => self.unsubscribe(key, None),
             Release::Service(key) => self.unprovide(key, 0, None),
             Release::Seat(key) => self.leave(key, None),
+            Release::Place(key) => self.leave_room(key, None),
             // The loop looks again by itself.
             Release::Room => {}
         }
@@ -212,6 +228,37 @@ impl Keeper {
         }
     }
 
+    fn enter(&mut self, place: Place) {
+        let Some(mut place) = self.admit(place, self.wanted.rooms.len(), |it| &mut it.done) else { return };
+        if self.wanted.rooms.values().any(|known| known.room == place.room) {
+            let reason = format!("this client is in {} already", place.room);
+            if let Some(done) = place.done.take() {
+                drop(done.send(Err(Error::conflict(reason))));
+            }
+            return;
+        }
+        let key = place.key;
+        self.wanted.rooms.insert(key, place);
+        if let Some(current) = &mut self.current {
+            current.session.enter(key, &mut self.wanted);
+        }
+    }
+
+    fn leave_room(&mut self, key: Key, done: Option<Done>) {
+        let Some(place) = self.wanted.rooms.remove(&key) else { return succeed(done) };
+        place.flow.close(None);
+        match self.conversation(place.taken_on) {
+            (Some(conversation), _) => conversation.session.leave_room(&place, done),
+            (None, _) => succeed(done),
+        }
+    }
+
+    /// The conversation that is in a room, beside what is wanted.
+    fn in_room(&mut self, key: Key) -> (Option<&mut Conversation>, &mut crate::wanted::Wanted) {
+        let serial = self.wanted.rooms.get(&key).and_then(|place| place.taken_on);
+        self.conversation(serial)
+    }
+
     /// Takes a wish, unless the client is ending, holds too many, or whoever wished is gone.
     fn admit<T>(
         &self,
@@ -268,6 +315,10 @@ impl Wish for Service {
 }
 
 impl Wish for Seat {
+    type Outcome = ();
+}
+
+impl Wish for Place {
     type Outcome = ();
 }
 

@@ -82,6 +82,8 @@ impl Keeper {
             self.handle_releases(Some(release));
         }
         for conversation in [&mut self.current, &mut self.old].into_iter().flatten() {
+            // Otherwise the hub would keep for us what nobody comes back to.
+            conversation.session.leave_seats(&self.wanted);
             conversation.pump();
         }
     }

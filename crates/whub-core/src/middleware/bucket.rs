@@ -23,6 +23,11 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// Takes a token from a bucket of one's own, which is full at that time, or is filling up to it.
+    pub(crate) fn draw(self, now: Instant, full_at: &mut Instant) -> Result<(), Duration> {
+        draw(self, now, full_at)
+    }
+
     /// The time of one call.
     fn interval(self) -> Duration {
         (self.period / self.count.max(1)).max(Duration::from_nanos(1))

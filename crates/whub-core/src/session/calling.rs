@@ -89,10 +89,11 @@ impl ClientSession {
         Ok(PlacedCall { id, place, step: 0, held: Vec::new(), refilled: 0, half: false, upload })
     }
 
-    /// `Data` with an id of the client: a request's body goes on, or a message of a pair.
-    pub(super) fn handle_data<'a>(&'a mut self, frame: &Frame<'a>) -> Handled<'a> {
+    /// `Data` with an id of the client: a request's body goes on, or a message of a pair or room.
+    pub(super) fn handle_data<'a>(&'a mut self, now: Now, frame: &Frame<'a>) -> Handled<'a> {
         match self.live.get_mut(&frame.head.id) {
             Some(Live::Pair(_)) => return self.handle_member_data(frame),
+            Some(Live::Room(_)) => self.handle_room_data(now, frame),
             Some(Live::Call(call)) => match call.take_upload(frame) {
                 Ok(()) => self.upload(frame),
                 Err(violation) => self.violate(violation),
@@ -168,7 +169,9 @@ impl ClientSession {
                 let fault = Fault::fatal(Code::Cancelled, "call.cancelled", "the caller cancelled the call");
                 self.refuse(id, &fault);
             }
-            Some(Live::Subscription(_) | Live::Pair(_)) => self.violate("Cancel is for calls"),
+            Some(Live::Subscription(_) | Live::Pair(_) | Live::Room(_)) => {
+                self.violate("Cancel is for calls")
+            }
             // The outcome was on its way already.
             None => {}
         }
@@ -179,6 +182,9 @@ impl ClientSession {
         if id.is_multiple_of(2) {
             self.handle_provider_credit(id, bytes);
             return;
+        }
+        if let Some(Live::Pair(membership)) = self.live.get(&id) {
+            return membership.handle_credit(bytes);
         }
         let Some(Live::Call(call)) = self.live.get_mut(&id) else { return };
         call.refilled = call.refilled.saturating_add(bytes);
@@ -216,7 +222,7 @@ impl ClientSession {
     fn waiting(&mut self, id: CallId) -> Option<&mut PlacedCall> {
         match self.live.get_mut(&id.id) {
             Some(Live::Call(call)) if call.id == id => Some(call),
-            Some(Live::Call(_) | Live::Subscription(_) | Live::Pair(_)) | None => None,
+            Some(Live::Call(_) | Live::Subscription(_) | Live::Pair(_) | Live::Room(_)) | None => None,
         }
     }
 
@@ -232,7 +238,7 @@ impl ClientSession {
                 self.held_bytes -= call.held.iter().map(Packet::weight).sum::<usize>();
                 Some(call)
             }
-            other @ (Live::Subscription(_) | Live::Pair(_)) => {
+            other @ (Live::Subscription(_) | Live::Pair(_) | Live::Room(_)) => {
                 self.live.insert(id, other);
                 None
             }

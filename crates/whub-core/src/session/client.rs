@@ -5,7 +5,7 @@
 //! [`Output::Authenticate`] is answered with [`ClientSession::handle_identity`] before the next frame is handed in.
 //!
 //! The client's ids are odd and live in `live`; the hub's are even and live in `owed`. What each verb does is in
-//! the neighbouring files: `greeting`, `calling`, `providing`, `publishing`, `pairing`.
+//! the neighbouring files: `greeting`, `calling`, `providing`, `publishing`, `pairing`, `rooming`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whub_proto::names::{Filter, Pattern};
-use whub_proto::{Body, Code, Drain, Frame, Kind, Success};
+use whub_proto::{Body, Code, Drain, Frame, Kind, RoomMode, Success};
 
 use crate::access::Identity;
 use crate::clients::Tally;
@@ -29,6 +29,7 @@ use crate::session::liveness::{Liveness, Silence};
 use crate::session::output::{Handled, Output};
 use crate::session::owed::Owed;
 use crate::session::pairing::Membership;
+use crate::session::rooming::Presence;
 
 /// One client's conversation.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct ClientSession {
     pub(super) peer: Peer,
     /// What the client calls itself; empty = nothing.
     pub(super) name: Box<str>,
+    /// It wants to hear of partners whose connection is lost or has come back.
+    pub(super) follows: bool,
     /// When it last heard something, from whomever.
     pub(super) clock: Instant,
     pub(super) stage: Stage,
@@ -45,6 +48,8 @@ pub struct ClientSession {
     leave_at: Option<Instant>,
     liveness: Liveness,
     pub(super) live: BTreeMap<u64, Live>,
+    /// When the first seat is over that nobody has come to.
+    pub(super) seats_until: Option<Instant>,
     pub(super) calls: usize,
     /// Calls placed so far.
     pub(super) placed: u64,
@@ -52,6 +57,8 @@ pub struct ClientSession {
     pub(super) services: Vec<Pattern>,
     /// Registrations that are over, and until when their calls are waited for.
     pub(super) leaving: Vec<(Instant, Arc<Provider>)>,
+    /// When it may change rooms as often as ever again.
+    pub(super) changes_full_at: Instant,
     /// Bytes of request bodies that wait here for a provider.
     pub(super) held_bytes: usize,
     /// What others see of the numbers above.
@@ -104,6 +111,7 @@ pub(super) enum Live {
     Call(Box<PlacedCall>),
     Subscription(Filter),
     Pair(Box<Membership>),
+    Room(Box<Presence>),
 }
 
 impl ClientSession {
@@ -116,16 +124,19 @@ impl ClientSession {
             me,
             peer,
             name: Box::default(),
+            follows: false,
             clock: now,
             stage,
             leave_at: None,
             liveness,
             live: BTreeMap::new(),
+            seats_until: None,
             calls: 0,
             placed: 0,
             owed: Owed::default(),
             services: Vec::new(),
             leaving: Vec::new(),
+            changes_full_at: now,
             held_bytes: 0,
             tally: Arc::default(),
             output: VecDeque::new(),
@@ -157,7 +168,7 @@ impl ClientSession {
         match &frame.body {
             Body::Request(request) => self.handle_request(now, frame, request),
             Body::Response(response) => self.handle_response(frame, response),
-            Body::Data(_) if id % 2 == 1 => return self.handle_data(frame),
+            Body::Data(_) if id % 2 == 1 => return self.handle_data(now, frame),
             Body::Data(_) => self.handle_download(frame),
             // A provider's error answers a call; a client's errors about anything else change nothing here.
             Body::Error(failure) if id.is_multiple_of(2) && id != 0 => self.handle_final(frame, failure),
@@ -169,9 +180,10 @@ impl ClientSession {
             Body::Unsubscribe(unsubscribe) => self.handle_unsubscribe(id, unsubscribe),
             Body::Register(register) => self.handle_register(now, id, register),
             Body::Unregister(unregister) => self.handle_unregister(id, unregister),
+            Body::Join(join) if join.mode == RoomMode::Room => self.handle_enter(now, id, join),
             Body::Join(join) => self.handle_join(id, join),
             Body::Leave(leave) => self.handle_leave(id, leave),
-            Body::RoomCommand(_) => self.unsupported(id, "rooms.unsupported", "this hub has no rooms"),
+            Body::RoomCommand(command) => self.handle_room_command(id, command),
             Body::Auth(auth) => self.handle_auth(id, auth.scheme, auth.token),
             Body::Ping => {
                 self.send(id, Packet::forward(Kind::Pong, frame.head.flags, None, &[], frame.payload))
@@ -210,6 +222,11 @@ impl ClientSession {
             Letter::Failed { id, fault } => self.handle_failed(id, &fault),
             Letter::Paired { half, partner } => self.handle_paired(half, partner),
             Letter::Parted { half, partner } => self.handle_parted(half, partner),
+            Letter::Expelled { room, seat, number, event } => {
+                self.handle_expelled(&room, seat, number, event)
+            }
+            Letter::Replaced { half } => self.handle_replaced(half),
+            Letter::Stirred { seat, serial } => self.handle_stirred(seat, serial),
             Letter::Drain { grace, linger, retry } => self.handle_drain(now.at + linger, grace, retry),
             Letter::Recheck => self.handle_recheck(),
             Letter::Kick(fault) => self.close(fault),
@@ -227,6 +244,7 @@ impl ClientSession {
         }
         self.expire_owed(now);
         self.expire_leaving(now);
+        self.expire_seats(now);
         if self.leave_at.is_some_and(|leave_at| now >= leave_at) && self.is_quiet() {
             self.close(Fault::draining());
             return;
@@ -277,10 +295,11 @@ impl ClientSession {
     /// The connection has ended, however it did: whoever waits for this session is told at once.
     pub fn handle_lost(&mut self, now: Instant) {
         self.clock = now;
-        self.end();
+        self.end(true);
     }
 
-    fn end(&mut self) {
+    /// `is_lost`: by no fault that would be met again, so the client may come back to what is kept for it.
+    fn end(&mut self, is_lost: bool) {
         if let Stage::Open { .. } = self.stage {
             self.hub.counters.sessions_closed.one();
             self.hub.clients.leave(self.me.session());
@@ -289,8 +308,14 @@ impl ClientSession {
         self.leave_services(0);
         self.fail_owed();
         for live in std::mem::take(&mut self.live).into_values() {
-            self.end_live(live);
+            match live {
+                Live::Pair(membership) if is_lost => membership.lose(&self.hub, self.clock),
+                live @ (Live::Call(_) | Live::Subscription(_) | Live::Pair(_) | Live::Room(_)) => {
+                    self.end_live(live)
+                }
+            }
         }
+        self.seats_until = None;
         self.calls = 0;
     }
 
@@ -302,7 +327,7 @@ impl ClientSession {
         }
         let leave = self.leave_at.filter(|_| self.is_quiet() && !self.ended());
         let alive = Some(self.liveness.poll_timeout());
-        let dues = [alive, self.owed.first_deadline(), self.first_leaving(), leave];
+        let dues = [alive, self.owed.first_deadline(), self.first_leaving(), leave, self.seats_until];
         dues.into_iter().flatten().min().unwrap_or_else(|| self.liveness.poll_timeout())
     }
 
@@ -396,7 +421,7 @@ impl ClientSession {
         if self.ended() {
             return;
         }
-        self.end();
+        self.end(fault.retry_ms > 0);
         self.send(0, fault.packet());
         self.push(Output::Close(fault));
     }
@@ -407,6 +432,7 @@ impl ClientSession {
             Live::Call(call) => self.abandon(&call),
             Live::Subscription(filter) => self.end_subscription(&filter),
             Live::Pair(membership) => membership.leave(&self.hub),
+            Live::Room(presence) => presence.leave(&self.hub, "", self.clock),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use whub_proto::{Body, Code, Hello, Welcome};
+use whub_proto::{Body, Code, Hello, Strings, Welcome};
 
 use crate::access::Identity;
 use crate::clients::Client;
@@ -14,6 +14,9 @@ use crate::session::output::Output;
 
 /// Version of the protocol that this hub speaks.
 const VERSION: u16 = 1;
+
+/// The feature of clients that want to hear of partners' connections, and come back to seats in pairs.
+const PAIR_SEATS: &str = "pair.seats";
 
 /// A longer name of a client is not taken note of, bytes.
 const NAME_BYTES_MAX: usize = 128;
@@ -42,6 +45,7 @@ impl ClientSession {
         if hello.name.len() <= NAME_BYTES_MAX {
             self.name = hello.name.into();
         }
+        self.follows = hello.features.iter().any(|feature| feature == PAIR_SEATS);
         self.stage = Stage::Checking;
         self.push(Output::Authenticate { token: self.peer.token.clone() });
     }
@@ -73,6 +77,7 @@ impl ClientSession {
             max_frame: u32::try_from(limits.frame_bytes).unwrap_or(u32::MAX),
             max_inflight: u32::try_from(limits.calls).unwrap_or(u32::MAX),
             time_ms: now.unix_ms,
+            features: Strings::new(if self.follows { &[PAIR_SEATS] } else { &[] }),
             ..Welcome::default()
         };
         let packet = Packet::build(&Body::Welcome(body));

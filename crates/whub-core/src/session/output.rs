@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::packet::Packet;
 use crate::pairs::Half;
 use crate::session::publishing::Issue;
+use crate::session::rooming::RoomIssue;
 
 /// What the driver of a session is to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub enum Output {
     },
     /// Deliver this message to everyone in the audience, leaving out this session where a subscriber wants no echo.
     Publish(Issue),
+    /// Deliver this message of a room, before anything else that the session says or does is seen there.
+    Room(RoomIssue),
     /// Ask for a sign of life, in the way of the transport.
     Ping,
     /// Send what is queued, then close with this fault's close code.

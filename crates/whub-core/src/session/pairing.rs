@@ -1,44 +1,95 @@
 //! The session as a member of pairs.
 
 use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use whub_proto::names::PairId;
-use whub_proto::{Body, Code, Flags, Frame, Join, Leave, RoomEvent, RoomMode, RoomWhat, Success};
+use whub_proto::{Body, Code, Flags, Frame, Join, Leave, RoomMode, RoomWhat, Success};
 
 use crate::fault::Fault;
 use crate::hub::Hub;
 use crate::mailbox::{Parcel, Sent};
 use crate::packet::Packet;
-use crate::pairs::{Half, HalfId, Manner};
+use crate::pairs::{Guest, Half, HalfId, Manner, SeatToken, event, replaced};
 use crate::session::client::{ClientSession, Live, not_open};
+use crate::session::kept::{Fate, Hold, KeptSeat, Line, Taken, closed, no_seat};
 use crate::session::output::Handled;
 use crate::session::seat::{Seat, Standing, part};
 
 /// A seat in a pair, and the message that is being put together from `More` frames.
 #[derive(Debug)]
 pub(super) struct Membership {
-    seat: Seat,
+    pair: PairId,
+    place: Place,
     partial: Vec<u8>,
     /// This side has sent its last message.
     ended: bool,
+    /// Until when somebody has to have come.
+    until: Option<Instant>,
+}
+
+/// Whose the seat is.
+#[derive(Debug)]
+enum Place {
+    /// The session's, and gone with it.
+    Own(Seat),
+    /// One that outlives the connection.
+    Kept(Hold),
 }
 
 impl Membership {
+    fn new(pair: PairId, place: Place, until: Option<Instant>) -> Self {
+        Self { pair, place, partial: Vec::new(), ended: false, until }
+    }
+
     pub(super) fn pair(&self) -> &PairId {
-        &self.seat.pair
+        &self.pair
     }
 
     pub(super) fn leave(self, hub: &Hub) {
-        self.seat.leave(hub);
-    }
-
-    /// Tells a new partner that nothing will come from this side.
-    fn pass_end(&self, partner: &Half) {
-        if self.ended {
-            let parcel = Parcel::Data { seat: partner.seat, text: false, end: true, payload: &[] };
-            let (Sent::Room | Sent::Wait | Sent::Gone) = partner.mailbox.send(parcel);
+        match self.place {
+            Place::Own(seat) => seat.leave(hub),
+            Place::Kept(hold) => hold.leave(hub),
         }
     }
+
+    /// The connection is lost: a seat that is kept waits for another.
+    pub(super) fn lose(self, hub: &Hub, now: Instant) {
+        match self.place {
+            Place::Own(seat) => seat.leave(hub),
+            Place::Kept(hold) => hold.detach(hub, now),
+        }
+    }
+
+    /// The client has so many bytes of what it was sent.
+    pub(super) fn handle_credit(&self, bytes: u32) {
+        match &self.place {
+            // What is written to the connection is not waited for.
+            Place::Own(_) => {}
+            Place::Kept(hold) => hold.handle_credit(bytes),
+        }
+    }
+
+    fn partner(&self) -> Option<&Half> {
+        match &self.place {
+            Place::Own(seat) => seat.partner(),
+            Place::Kept(hold) => hold.partner(),
+        }
+    }
+
+    /// The seat with that name, if it is the session's own.
+    fn own_seat(&mut self, half: HalfId) -> Option<&mut Seat> {
+        match &mut self.place {
+            Place::Own(seat) => Some(seat).filter(|seat| seat.id() == half),
+            Place::Kept(_) => None,
+        }
+    }
+}
+
+/// Tells a new partner that nothing will come from this side.
+fn pass_end(partner: &Half) {
+    let parcel = Parcel::Data { seat: partner.seat, text: false, end: true, payload: &[] };
+    let (Sent::Room | Sent::Wait | Sent::Gone) = partner.mailbox.send(parcel);
 }
 
 impl ClientSession {
@@ -46,9 +97,11 @@ impl ClientSession {
         if !self.claim(id) {
             return;
         }
-        match self.check_join(join) {
-            Ok(pair) => self.join(id, pair),
-            Err(fault) => self.refuse(id, &fault),
+        let outcome = self.check_join(join).and_then(|pair| {
+            if join.seat.is_empty() { self.join(id, pair, join) } else { self.join_again(id, pair, join) }
+        });
+        if let Err(fault) = outcome {
+            self.refuse(id, &fault);
         }
     }
 
@@ -56,16 +109,12 @@ impl ClientSession {
         let pair = PairId::parse(join.room)
             .map_err(|error| Fault::fatal(error.code(), "join.room", error.to_string()))?;
         if join.mode != RoomMode::Pair {
-            let reason = "this hub has pairs but no rooms yet: join with mode pair";
-            return Err(Fault::fatal(Code::Unsupported, "join.rooms_unsupported", reason));
-        }
-        if !join.secret.is_empty() || !join.info.is_empty() {
-            let reason = "this hub has no secrets and no info for pairs yet: leave out secret and info";
-            return Err(Fault::fatal(Code::Unsupported, "join.unsupported", reason));
+            let reason = "this hub has pairs and rooms: join with mode pair or room";
+            return Err(Fault::fatal(Code::Unsupported, "join.mode", reason));
         }
         let Some(identity) = self.identity() else { return Err(not_open()) };
         identity.grants.may_pair(&pair)?;
-        if self.membership(&pair).is_some() {
+        if self.membership(&pair).is_some() || self.presence(&pair).is_some() {
             let reason = format!("this session has a seat in {pair} already");
             return Err(Fault::fatal(Code::Conflict, "join.conflict", reason));
         }
@@ -77,18 +126,76 @@ impl ClientSession {
         Ok(pair)
     }
 
-    fn join(&mut self, id: u64, pair: PairId) {
+    fn join(&mut self, id: u64, pair: PairId, join: &Join<'_>) -> Result<(), Fault> {
+        let user = self.identity().and_then(|identity| identity.user.clone());
+        let mut guest = Guest::of_join(join, &self.peer.client, user)?;
+        let wait = Duration::from_millis(join.ttl_ms.into());
+        let until = (!wait.is_zero()).then(|| self.clock + wait);
+        let grace = Duration::from_millis(join.grace_ms.into()).min(self.hub.limits.pair_grace);
         let serial = self.hub.pairs.next_serial();
-        let me = Half { mailbox: self.me.clone(), seat: id, serial, manner: Manner::Member };
-        let (seat, standing) = Seat::take(&self.hub, pair, me);
-        self.send(id, Packet::build(&Body::Ok(Success { member: 1, ..Success::default() })));
-        self.report(id, seat.pair.as_str(), standing);
-        let membership = Membership { seat, partial: Vec::new(), ended: false };
+        let secret = self.hub.draw_token.filter(|_| !grace.is_zero()).and_then(|draw| draw());
+        let Some(secret) = secret else {
+            guest.kept = false;
+            return self.take_own(id, pair, serial, guest, until);
+        };
+        let line = Line { mailbox: self.me.clone(), id };
+        let terms = (SeatToken::new(serial, secret), grace);
+        let taken = KeptSeat::take(&self.hub, self.clock, pair.clone(), line, guest, terms)?;
+        self.welcome_to_seat(id, pair, taken, until);
+        Ok(())
+    }
+
+    fn take_own(
+        &mut self,
+        id: u64,
+        pair: PairId,
+        serial: u64,
+        guest: Guest,
+        until: Option<Instant>,
+    ) -> Result<(), Fault> {
+        let manner = if self.follows { Manner::Follower } else { Manner::Member };
+        let me = Half { mailbox: self.me.clone(), seat: id, serial, manner };
+        let (seat, standing) = Seat::take(&self.hub, self.clock, pair.clone(), me, guest)?;
+        self.send(id, Packet::build(&Body::Ok(Success { member: standing.member(), ..Success::default() })));
+        self.report(id, &pair, &standing);
+        self.sit_down(id, Membership::new(pair, Place::Own(seat), until));
+        Ok(())
+    }
+
+    /// The client comes back to a seat, whether or not the hub has noticed yet that it was away.
+    fn join_again(&mut self, id: u64, pair: PairId, join: &Join<'_>) -> Result<(), Fault> {
+        let token = SeatToken::parse(join.seat).ok_or_else(no_seat)?;
+        let kept = self.hub.pairs.keeping.find(token.serial).filter(|kept| kept.is(&pair, &token));
+        let line = Line { mailbox: self.me.clone(), id };
+        let taken = kept.ok_or_else(no_seat)?.attach(&self.hub, line, join.received)?;
+        self.welcome_to_seat(id, pair, taken, None);
+        Ok(())
+    }
+
+    fn welcome_to_seat(&mut self, id: u64, pair: PairId, taken: Taken, until: Option<Instant>) {
+        let Taken { hold, member, received, ended } = taken;
+        let seat = hold.kept.token();
+        let success = Success { member, received, seat: &seat, ..Success::default() };
+        self.send(id, Packet::build(&Body::Ok(success)));
+        let membership = Membership { ended, ..Membership::new(pair, Place::Kept(hold), until) };
+        self.sit_down(id, membership);
+    }
+
+    fn sit_down(&mut self, id: u64, mut membership: Membership) {
+        membership.until = membership.until.filter(|_| membership.partner().is_none());
+        let has_end = membership.until.is_some();
         self.live.insert(id, Live::Pair(Box::new(membership)));
+        if has_end {
+            self.reckon_seats();
+        }
     }
 
     pub(super) fn handle_leave(&mut self, id: u64, leave: &Leave<'_>) {
         if !self.claim(id) {
+            return;
+        }
+        if self.leave_room(leave) {
+            self.agree(id);
             return;
         }
         let known = PairId::parse(leave.room).ok().and_then(|pair| self.membership(&pair));
@@ -118,7 +225,9 @@ impl ClientSession {
         }
         if frame.head.flags.contains(Flags::MORE) {
             if self.partial_bytes() + frame.payload.len() > limit {
-                self.violate(format!("the unfinished messages of all pairs may have {limit} bytes together"));
+                self.violate(format!(
+                    "the unfinished messages of all pairs and rooms may have {limit} bytes together"
+                ));
                 return Handled::Done;
             }
             let Some(Live::Pair(membership)) = self.live.get_mut(&frame.head.id) else {
@@ -133,7 +242,7 @@ impl ClientSession {
     fn relay<'a>(&'a mut self, frame: &Frame<'a>) -> Handled<'a> {
         let (text, end) = (frame.head.flags.contains(Flags::TEXT), frame.head.flags.contains(Flags::END));
         if self.partner(frame.head.id).is_none() {
-            self.handle_alone(frame.head.id, end);
+            self.handle_alone(frame.head.id, end, frame.payload.len());
             return Handled::Done;
         }
         let Some(Live::Pair(membership)) = self.live.get_mut(&frame.head.id) else { return Handled::Done };
@@ -151,17 +260,20 @@ impl ClientSession {
             return Handled::Done;
         }
         let Some(Live::Pair(membership)) = self.live.get(&frame.head.id) else { return Handled::Done };
-        match membership.seat.partner() {
+        match membership.partner() {
             Some(partner) => Handled::Relay { partner, text, end, payload },
             None => Handled::Done,
         }
     }
 
     /// A message reached nobody. The end of input is kept for whoever comes.
-    fn handle_alone(&mut self, id: u64, end: bool) {
+    fn handle_alone(&mut self, id: u64, end: bool, bytes: usize) {
         let Some(Live::Pair(membership)) = self.live.get_mut(&id) else { return };
-        membership.partial = Vec::new();
+        let bytes = std::mem::take(&mut membership.partial).len() + bytes;
         membership.ended = end;
+        if let Place::Kept(hold) = &membership.place {
+            hold.handle_alone(end, bytes);
+        }
         if end {
             return;
         }
@@ -171,9 +283,10 @@ impl ClientSession {
     }
 
     /// Bytes of messages whose last piece is yet to come.
-    fn partial_bytes(&self) -> usize {
+    pub(super) fn partial_bytes(&self) -> usize {
         let bytes = |live: &Live| match live {
             Live::Pair(membership) => membership.partial.len(),
+            Live::Room(presence) => presence.partial_bytes(),
             Live::Call(_) | Live::Subscription(_) => 0,
         };
         self.live.values().map(bytes).sum()
@@ -181,49 +294,119 @@ impl ClientSession {
 
     fn partner(&self, id: u64) -> Option<&Half> {
         match self.live.get(&id) {
-            Some(Live::Pair(membership)) => membership.seat.partner(),
-            Some(Live::Call(_) | Live::Subscription(_)) | None => None,
+            Some(Live::Pair(membership)) => membership.partner(),
+            Some(Live::Call(_) | Live::Subscription(_) | Live::Room(_)) | None => None,
         }
     }
 
     pub(super) fn handle_paired(&mut self, half: HalfId, partner: Half) {
-        match self.live.get_mut(&half.seat) {
-            Some(Live::Pair(membership)) if membership.seat.id() == half => {
-                membership.pass_end(&partner);
-                membership.seat.handle_paired(partner);
-            }
-            // The seat was left while the letter was on its way, and its id may name something else by now.
-            Some(Live::Pair(_) | Live::Call(_) | Live::Subscription(_)) | None => part(&partner, half),
+        let Some(Live::Pair(membership)) = self.live.get_mut(&half.seat) else { return part(&partner, half) };
+        let ended = membership.ended;
+        // The seat may have been left while the letter was on its way, and its id name something else by now.
+        let Some(seat) = membership.own_seat(half) else { return part(&partner, half) };
+        if ended {
+            pass_end(&partner);
+        }
+        seat.handle_paired(partner);
+        if membership.until.take().is_some() {
+            self.reckon_seats();
         }
     }
 
     pub(super) fn handle_parted(&mut self, half: HalfId, partner: HalfId) {
         let Some(Live::Pair(membership)) = self.live.get_mut(&half.seat) else { return };
-        let Some(standing) = membership.seat.handle_parted(&self.hub, partner) else { return };
-        if let Some(partner) = membership.seat.partner() {
-            membership.pass_end(partner);
+        let Some(seat) = membership.own_seat(half) else { return };
+        let Some(outcome) = seat.handle_parted(&self.hub, partner) else { return };
+        if let (true, Some(partner)) = (membership.ended, membership.partner()) {
+            pass_end(partner);
         }
-        let pair = membership.seat.pair.clone();
-        self.tell(half.seat, pair.as_str(), RoomWhat::Left);
-        self.report(half.seat, pair.as_str(), standing);
-    }
-
-    fn report(&mut self, id: u64, pair: &str, standing: Standing) {
-        match standing {
-            Standing::Waiting => self.tell(id, pair, RoomWhat::Waiting),
-            Standing::Paired => self.tell(id, pair, RoomWhat::Ready),
+        let pair = membership.pair.clone();
+        self.send(half.seat, event(&pair, RoomWhat::Left));
+        match outcome {
+            Ok(standing) => self.report(half.seat, &pair, &standing),
+            Err(fault) => self.end_seat(half.seat, &fault),
         }
     }
 
-    fn tell(&mut self, id: u64, room: &str, what: RoomWhat) {
-        let event = RoomEvent { what, room, ..RoomEvent::default() };
-        self.send(id, Packet::build(&Body::RoomEvent(event)));
+    /// Another has taken the place of one of the session's halves.
+    pub(super) fn handle_replaced(&mut self, half: HalfId) {
+        let Some(Live::Pair(membership)) = self.live.get_mut(&half.seat) else { return };
+        if membership.own_seat(half).is_some() {
+            self.end_seat(half.seat, &replaced());
+        }
     }
 
-    fn membership(&self, wanted: &PairId) -> Option<u64> {
+    /// A kept seat has letters, or is another connection's now.
+    pub(super) fn handle_stirred(&mut self, id: u64, serial: u64) {
+        let Some(Live::Pair(membership)) = self.live.get_mut(&id) else { return };
+        let Place::Kept(hold) = &mut membership.place else { return };
+        if hold.kept.serial() != serial {
+            return;
+        }
+        match hold.handle_letters(&self.hub) {
+            Fate::Stands => {
+                membership.until = membership.until.filter(|_| membership.partner().is_none());
+                self.reckon_seats();
+            }
+            Fate::Over => drop(self.live.remove(&id)),
+            Fate::TakenOver => {
+                let pair = membership.pair.clone();
+                self.live.remove(&id);
+                self.tell_end(id, &pair, &replaced());
+            }
+        }
+    }
+
+    /// Seats that nobody has come to in time are over.
+    pub(super) fn expire_seats(&mut self, now: Instant) {
+        if self.seats_until.is_none_or(|until| now < until) {
+            return;
+        }
+        let is_over = |(id, live): (&u64, &Live)| match live {
+            Live::Pair(membership) => membership.until.filter(|until| *until <= now).map(|_| *id),
+            Live::Call(_) | Live::Subscription(_) | Live::Room(_) => None,
+        };
+        let over: Vec<u64> = self.live.iter().filter_map(is_over).collect();
+        for id in over {
+            let reason = "nobody came to this pair within its time";
+            self.end_seat(id, &Fault::fatal(Code::Gone, "pair.expired", reason));
+        }
+        self.reckon_seats();
+    }
+
+    fn reckon_seats(&mut self) {
+        let until = |live: &Live| match live {
+            Live::Pair(membership) => membership.until,
+            Live::Call(_) | Live::Subscription(_) | Live::Room(_) => None,
+        };
+        self.seats_until = self.live.values().filter_map(until).min();
+    }
+
+    /// Ends a seat for a reason of the hub's.
+    fn end_seat(&mut self, id: u64, fault: &Fault) {
+        let Some(Live::Pair(membership)) = self.live.remove(&id) else { return };
+        let pair = membership.pair.clone();
+        membership.leave(&self.hub);
+        self.tell_end(id, &pair, fault);
+    }
+
+    fn tell_end(&mut self, id: u64, pair: &PairId, fault: &Fault) {
+        self.send(id, closed(pair, fault));
+        self.refuse(id, fault);
+    }
+
+    fn report(&mut self, id: u64, pair: &PairId, standing: &Standing) {
+        let packet = match standing {
+            Standing::Waiting => event(pair, RoomWhat::Waiting),
+            Standing::Paired(company) => company.ready(pair),
+        };
+        self.send(id, packet);
+    }
+
+    pub(super) fn membership(&self, wanted: &PairId) -> Option<u64> {
         self.live.iter().find_map(|(id, live)| match live {
-            Live::Pair(membership) if membership.seat.pair == *wanted => Some(*id),
-            Live::Pair(_) | Live::Call(_) | Live::Subscription(_) => None,
+            Live::Pair(membership) if membership.pair == *wanted => Some(*id),
+            Live::Pair(_) | Live::Room(_) | Live::Call(_) | Live::Subscription(_) => None,
         })
     }
 }

@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::hub::Hub;
 use crate::letter::Letter;
 use crate::mailbox::Mailbox;
-use crate::pairs::{Half, HalfId, Manner};
+use crate::pairs::{Guest, Half, HalfId, Manner, replaced};
 use crate::session::liveness::{Liveness, Silence};
 use crate::session::seat::{Seat, Standing, part};
 
@@ -23,6 +23,7 @@ use crate::session::seat::{Seat, Standing, part};
 #[derive(Debug)]
 pub struct PlainHalf {
     hub: Arc<Hub>,
+    /// `None` when it was refused, or given up for another.
     seat: Option<Seat>,
     liveness: Liveness,
     output: VecDeque<PlainOutput>,
@@ -40,14 +41,20 @@ pub enum PlainOutput {
 }
 
 impl PlainHalf {
-    /// Takes the seat.
-    pub fn new(hub: Arc<Hub>, mailbox: Mailbox, pair: PairId, now: Instant) -> Self {
+    /// Takes the seat, if the terms of the pair admit the guest.
+    pub fn new(hub: Arc<Hub>, mailbox: Mailbox, pair: PairId, guest: Guest, now: Instant) -> Self {
         hub.counters.sessions_opened.one();
         let liveness = Liveness::new(hub.limits.ping, now);
         let me = Half { mailbox, seat: 0, serial: hub.pairs.next_serial(), manner: Manner::Plain };
-        let (seat, standing) = Seat::take(&hub, pair, me);
-        let mut half = Self { hub, seat: Some(seat), liveness, output: VecDeque::new() };
-        half.report(standing);
+        let outcome = Seat::take(&hub, now, pair, me, guest);
+        let mut half = Self { hub, seat: None, liveness, output: VecDeque::new() };
+        match outcome {
+            Ok((seat, standing)) => {
+                half.seat = Some(seat);
+                half.report(&standing);
+            }
+            Err(fault) => half.close(fault),
+        }
         half
     }
 
@@ -73,9 +80,10 @@ impl PlainHalf {
         match letter {
             Letter::Paired { half, partner } => self.handle_paired(half, partner),
             Letter::Parted { partner, .. } => self.handle_parted(partner),
-            Letter::Drain { .. } => self.output.push_back(PlainOutput::Close(Fault::draining())),
-            Letter::Recheck => {}
-            Letter::Kick(fault) => self.output.push_back(PlainOutput::Close(fault)),
+            Letter::Replaced { .. } => self.handle_replaced(),
+            Letter::Drain { .. } => self.close(Fault::draining()),
+            Letter::Recheck | Letter::Stirred { .. } => {}
+            Letter::Kick(fault) => self.close(fault),
             Letter::Call(_)
             | Letter::Upload { .. }
             | Letter::Abandon { .. }
@@ -83,6 +91,7 @@ impl PlainHalf {
             | Letter::Answer { .. }
             | Letter::Credit { .. }
             | Letter::Placed { .. }
+            | Letter::Expelled { .. }
             | Letter::Failed { .. } => {}
         }
     }
@@ -95,17 +104,15 @@ impl PlainHalf {
             Silence::Dead => {
                 self.hub.counters.dead_peers.one();
                 let fault = Fault::passing(Code::Timeout, "peer.silent", 1, "no sign of life from the peer");
-                self.output.push_back(PlainOutput::Close(fault));
+                self.close(fault);
             }
         }
     }
 
     /// The connection has ended, however it did. Letters that come later are handed to [`Self::handle_letter`] still.
     pub fn handle_lost(&mut self) {
-        if let Some(seat) = self.seat.take() {
-            seat.leave(&self.hub);
-            self.hub.counters.sessions_closed.one();
-        }
+        self.leave();
+        self.hub.counters.sessions_closed.one();
     }
 
     /// When [`Self::handle_timeout`] is due.
@@ -131,15 +138,41 @@ impl PlainHalf {
 
     fn handle_parted(&mut self, partner: HalfId) {
         let Some(seat) = &mut self.seat else { return };
-        let Some(standing) = seat.handle_parted(&self.hub, partner) else { return };
+        let Some(outcome) = seat.handle_parted(&self.hub, partner) else { return };
         self.say("/remote:close".into());
-        self.report(standing);
+        match outcome {
+            Ok(standing) => self.report(&standing),
+            Err(fault) => {
+                self.leave();
+                self.close(fault);
+            }
+        }
     }
 
-    fn report(&mut self, standing: Standing) {
+    fn handle_replaced(&mut self) {
+        if self.seat.is_some() {
+            self.leave();
+            self.close(replaced());
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some(seat) = self.seat.take() {
+            seat.leave(&self.hub);
+        }
+    }
+
+    fn close(&mut self, fault: Fault) {
+        if fault.code == Code::Forbidden {
+            self.hub.counters.forbidden.one();
+        }
+        self.output.push_back(PlainOutput::Close(fault));
+    }
+
+    fn report(&mut self, standing: &Standing) {
         match standing {
             Standing::Waiting => self.say("/status:waiting".into()),
-            Standing::Paired => self.say("/status:connected".into()),
+            Standing::Paired(_) => self.say("/status:connected".into()),
         }
     }
 

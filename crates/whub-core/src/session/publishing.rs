@@ -142,7 +142,7 @@ impl ClientSession {
     fn subscription(&self, wanted: &Filter) -> Option<u64> {
         self.live.iter().find_map(|(id, live)| match live {
             Live::Subscription(filter) if filter == wanted => Some(*id),
-            Live::Subscription(_) | Live::Call(_) | Live::Pair(_) => None,
+            Live::Subscription(_) | Live::Call(_) | Live::Pair(_) | Live::Room(_) => None,
         })
     }
 }

@@ -25,6 +25,7 @@ impl ClientSession {
             let verdict = match live {
                 Live::Subscription(filter) => grants.may_subscribe(filter),
                 Live::Pair(membership) => grants.may_pair(membership.pair()),
+                Live::Room(presence) => grants.may_pair(presence.name()),
                 Live::Call(_) => Ok(()),
             };
             verdict.err().map(|fault| (*id, fault))

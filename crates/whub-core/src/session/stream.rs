@@ -4,6 +4,7 @@
 //! Contract: hand over every letter, and say when each direction has ended; then look at [`StreamHalf::standing`].
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use whub_proto::Code;
 use whub_proto::names::PairId;
@@ -12,7 +13,7 @@ use crate::fault::Fault;
 use crate::hub::Hub;
 use crate::letter::Letter;
 use crate::mailbox::Mailbox;
-use crate::pairs::{Half, HalfId, Manner};
+use crate::pairs::{Guest, Half, HalfId, Manner, replaced};
 use crate::session::seat::{Seat, part};
 
 /// One stream half.
@@ -45,21 +46,27 @@ pub enum StreamStanding {
 }
 
 impl StreamHalf {
-    /// Takes the seat.
-    pub fn new(hub: Arc<Hub>, mailbox: Mailbox, pair: PairId) -> Self {
+    /// Takes the seat, if the terms of the pair admit the guest.
+    pub fn new(hub: Arc<Hub>, mailbox: Mailbox, pair: PairId, guest: Guest, now: Instant) -> Self {
         hub.counters.sessions_opened.one();
         let half = Half { mailbox, seat: 0, serial: hub.pairs.next_serial(), manner: Manner::Stream };
         let me = half.id();
-        let (seat, _) = Seat::take(&hub, pair, half);
+        let (seat, fault) = match Seat::take(&hub, now, pair, half, guest) {
+            Ok((seat, _)) => (Some(seat), None),
+            Err(fault) => (None, Some(fault)),
+        };
+        if fault.as_ref().is_some_and(|fault| fault.code == Code::Forbidden) {
+            hub.counters.forbidden.one();
+        }
         Self {
             hub,
             me,
-            seat: Some(seat),
+            seat,
             parted: false,
             sent_end: false,
             heard_end: false,
             waits_for_partner: false,
-            fault: None,
+            fault,
             draining: false,
         }
     }
@@ -98,8 +105,10 @@ impl StreamHalf {
                 }
             }
             Letter::Drain { .. } => self.draining = true,
+            Letter::Replaced { .. } => self.fault = Some(replaced()),
             Letter::Kick(fault) => self.fault = Some(fault),
             Letter::Recheck
+            | Letter::Stirred { .. }
             | Letter::Call(_)
             | Letter::Upload { .. }
             | Letter::Abandon { .. }
@@ -107,6 +116,7 @@ impl StreamHalf {
             | Letter::Answer { .. }
             | Letter::Credit { .. }
             | Letter::Placed { .. }
+            | Letter::Expelled { .. }
             | Letter::Failed { .. } => {}
         }
     }
@@ -133,6 +143,7 @@ impl StreamHalf {
     /// It has ended; `whole`: everything was sent, and taken. Letters that come later are handed to
     /// [`Self::handle_letter`] still.
     pub fn handle_lost(&mut self, whole: bool) {
+        self.hub.counters.sessions_closed.one();
         let Some(seat) = self.seat.take() else { return };
         if !whole
             && let Some(partner) = seat.partner()
@@ -142,7 +153,6 @@ impl StreamHalf {
             let _ = partner.mailbox.post(Letter::Kick(broke_off()));
         }
         seat.leave(&self.hub);
-        self.hub.counters.sessions_closed.one();
     }
 
     fn handle_paired(&mut self, half: HalfId, partner: Half) {

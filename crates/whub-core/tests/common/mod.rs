@@ -3,6 +3,8 @@
 // Each test file uses a part of this, and a failed unwrap is a failed test.
 #![allow(dead_code, clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
+pub(crate) mod dice;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
@@ -11,9 +13,9 @@ use std::time::{Duration, Instant};
 use whub_core::{
     ClientSession, Fate, Framing, Grants, Handled, Hub, Identity, Letter, Mailbox, Now, Output, Packet,
     Parcel, Peer, Post, Publication, Sent, ServicePolicies, ServiceSettings, SessionId, SessionLimits,
-    Undelivered,
+    TOKEN_BYTES, Undelivered,
 };
-use whub_proto::{Body, Flags, Frame, Hello, Origin};
+use whub_proto::{Body, Flags, Frame, Hello, Origin, RoomRole, RoomWhat};
 
 /// A hub, and the time there.
 pub(crate) struct World {
@@ -29,7 +31,9 @@ impl World {
     // Where the made-up clock starts is the one thing that is asked.
     #[allow(clippy::disallowed_methods)]
     pub(crate) fn with_limits(limits: SessionLimits) -> Self {
-        let hub = Arc::new(Hub::new("n1", "whub/test", limits));
+        let mut hub = Hub::new("n1", "whub/test", limits);
+        hub.draw_token = Some(draw_token);
+        let hub = Arc::new(hub);
         Self { hub, now: Now { at: Instant::now(), unix_ms: 1_700_000_000_000 } }
     }
 
@@ -86,8 +90,15 @@ impl World {
             closed: None,
             asked: Vec::new(),
             heard: VecDeque::new(),
+            seat: String::new(),
+            awaiting: None,
         }
     }
+}
+
+/// Bytes that nobody guesses who does not look here.
+fn draw_token() -> Option<[u8; TOKEN_BYTES]> {
+    Some(*b"sixteen secrets!")
 }
 
 /// One client: its session, its mailbox, and what reached its peer.
@@ -100,9 +111,18 @@ pub(crate) struct Client {
     /// The tokens that the session wanted checked.
     pub(crate) asked: Vec<Option<Box<str>>>,
     heard: VecDeque<Vec<u8>>,
+    /// What the seat can be taken again with that the first frame was about.
+    pub(crate) seat: String,
+    /// The partner's mailbox, when it must have room first.
+    awaiting: Option<Mailbox>,
 }
 
 impl Client {
+    /// Whether more may be read of what the peer says.
+    pub(crate) fn has_room(&self, waker: &Waker) -> bool {
+        self.awaiting.as_ref().is_none_or(|mailbox| mailbox.poll_room(waker))
+    }
+
     /// The peer sends a frame without payload.
     pub(crate) fn says(&mut self, now: Now, id: u64, body: &Body<'_>) {
         self.sends(now, id, Flags::NONE, body, b"");
@@ -123,7 +143,10 @@ impl Client {
         match self.session.handle_frame(now, &frame) {
             Handled::Done => {}
             Handled::Relay { partner, text, end, payload } => {
-                partner.mailbox.send(Parcel::Data { seat: partner.seat, text, end, payload: &payload });
+                let parcel = Parcel::Data { seat: partner.seat, text, end, payload: &payload };
+                if partner.mailbox.send(parcel) == Sent::Wait {
+                    self.awaiting = Some(partner.mailbox.clone());
+                }
             }
         }
         self.turn(now);
@@ -157,6 +180,16 @@ impl Client {
         self.heard.drain(..).map(|bytes| line(&bytes)).collect()
     }
 
+    /// The first frame that reached the peer since the last look.
+    pub(crate) fn hears_first(&mut self) -> String {
+        self.collect();
+        let bytes = self.heard.pop_front().unwrap();
+        if let Body::Ok(ok) = Frame::parse(&bytes, usize::MAX, Origin::Hub).unwrap().body {
+            self.seat = ok.seat.to_owned();
+        }
+        line(&bytes)
+    }
+
     /// The headers of the request or response that reached the peer last; forgets the rest.
     pub(crate) fn headers_heard(&mut self) -> Vec<(String, String)> {
         self.collect();
@@ -185,6 +218,11 @@ impl Client {
                         if !(subscriber.no_echo && subscriber.mailbox == self.mailbox) {
                             subscriber.mailbox.publish(&publication);
                         }
+                    }
+                }
+                Output::Room(issue) => {
+                    for member in issue.roll.members.iter().filter(|member| issue.is_for(member)) {
+                        member.mailbox.publish(&InRoom { issue: &issue, seat: member.seat });
                     }
                 }
                 Output::Ping => self.inbox.note("(ping)"),
@@ -223,6 +261,38 @@ impl Publication for Alone<'_> {
     }
 }
 
+/// A message of a room at one of its receivers.
+pub(crate) struct InRoom<'a> {
+    pub(crate) issue: &'a whub_core::RoomIssue,
+    pub(crate) seat: u64,
+}
+
+impl Publication for InRoom<'_> {
+    fn framed(&self, _: Framing) -> bytes::Bytes {
+        self.issue.packets.iter().flat_map(|packet| with_id(self.seat, packet)).collect()
+    }
+
+    fn packets(&self) -> &[Packet] {
+        &self.issue.packets
+    }
+
+    fn channel(&self) -> &str {
+        self.issue.roll.room.as_str()
+    }
+
+    fn count(&self) -> u32 {
+        1
+    }
+
+    fn is_room(&self) -> bool {
+        true
+    }
+
+    fn seat(&self) -> u64 {
+        self.seat
+    }
+}
+
 /// A mailbox that is a vector.
 #[derive(Debug)]
 pub(crate) struct Inbox {
@@ -236,6 +306,8 @@ pub(crate) struct State {
     pub(crate) frames: Vec<Vec<u8>>,
     held: Option<Vec<Vec<u8>>>,
     pub(crate) full: bool,
+    /// The peer does not read.
+    pub(crate) deaf: bool,
     pub(crate) closed: bool,
 }
 
@@ -275,7 +347,7 @@ impl Inbox {
             Some(held) => held.push(bytes),
             None => state.frames.push(bytes),
         }
-        Sent::Room
+        if state.deaf { Sent::Wait } else { Sent::Room }
     }
 }
 
@@ -306,7 +378,7 @@ impl Post for Inbox {
                 let flags = Flags::NONE.with_if(text, Flags::TEXT).with_if(end, Flags::END);
                 self.push(frame(seat, flags, &Body::Data(whub_proto::Data::default()), payload))
             }
-            Parcel::Packet { id, packet } => self.push(with_id(id, packet)),
+            Parcel::Packet { id, packet } | Parcel::News { id, packet } => self.push(with_id(id, packet)),
             Parcel::Framed { bytes, .. } => self.push(bytes.to_vec()),
         }
     }
@@ -316,11 +388,19 @@ impl Post for Inbox {
     }
 
     fn poll_room(&self, _: &Waker) -> bool {
-        true
+        let state = self.state.lock().unwrap();
+        state.closed || !state.deaf
     }
 
     fn publish(&self, publication: &dyn Publication) -> Fate {
-        match self.push(publication.framed(Framing::Binary).to_vec()) {
+        if publication.is_room() && self.state.lock().unwrap().full {
+            return Fate::DroppedSlow;
+        }
+        let mut sent = Sent::Room;
+        for packet in publication.packets() {
+            sent = self.push(with_id(publication.seat(), packet));
+        }
+        match sent {
             Sent::Room | Sent::Wait => Fate::Delivered,
             Sent::Gone => Fate::DroppedGone,
         }
@@ -375,14 +455,69 @@ fn detail(frame: &Frame<'_>) -> String {
             0 => format!(" {}", response.status),
             times => format!(" {} moved {times}", response.status),
         },
-        Body::Data(data) => data.headers.iter().map(|(name, value)| format!(" {name}: {value}")).collect(),
+        Body::Data(data) => {
+            let from = frame.via.map(|via| format!(" from {}", via.member)).unwrap_or_default();
+            let headers = data.headers.iter().map(|(name, value)| format!(" {name}: {value}"));
+            std::iter::once(from).chain(headers).collect()
+        }
         Body::Cancel(cancel) => format!(" {}", u16::from(cancel.code)),
         Body::Credit(credit) => format!(" {}", credit.bytes),
         Body::Message(message) => format!(" {}", message.channel),
         Body::Ok(ok) if ok.count > 0 => format!(" {}", ok.count),
-        Body::RoomEvent(event) if event.initiator => format!(" {:?} {} initiator", event.what, event.room),
-        Body::RoomEvent(event) => format!(" {:?} {}", event.what, event.room),
+        Body::Ok(ok) if !ok.seat.is_empty() => format!(" seat received {}", ok.received),
+        Body::RoomEvent(event) if is_of_a_room(&event) => room_event(&event),
+        Body::RoomEvent(event) => {
+            let mut line = format!(" {:?} {}", event.what, event.room);
+            if event.initiator {
+                line += " initiator";
+            }
+            for member in event.members.iter().filter(|it| !it.info.is_empty() || !it.user.is_empty()) {
+                line += &format!(" with {} {} {}", member.member, member.user, member.info);
+            }
+            if event.count > 0 {
+                line += &format!(" x{}", event.count);
+            }
+            if event.what == RoomWhat::Closed {
+                line += &format!(": {}", event.reason);
+            }
+            line
+        }
         Body::Drain(drain) => format!(" grace {} retry {}", drain.grace_ms, drain.retry_ms),
         _ => String::new(),
     }
+}
+
+/// Whether an event is one that only rooms have, or has what only those of rooms have.
+fn is_of_a_room(event: &whub_proto::RoomEvent<'_>) -> bool {
+    matches!(event.what, RoomWhat::State | RoomWhat::Joined | RoomWhat::Updated)
+        || (event.what == RoomWhat::Left && !event.members.is_empty())
+}
+
+/// What happened, to whom: `2+` is a moderator, `1*` the owner, `3={}` shows `{}`.
+fn room_event(event: &whub_proto::RoomEvent<'_>) -> String {
+    let mut line = format!(" {:?} {}", event.what, event.room);
+    for member in event.members.iter() {
+        line += &format!(" {}", member.member);
+        line += match member.role {
+            RoomRole::Owner => "*",
+            RoomRole::Moderator => "+",
+            _ => "",
+        };
+        if !member.info.is_empty() {
+            line += &format!("={}", member.info);
+        }
+    }
+    if event.capacity > 0 {
+        line += &format!(" of {}", event.capacity);
+    }
+    if event.locked {
+        line += " locked";
+    }
+    if event.count > 0 {
+        line += &format!(" x{}", event.count);
+    }
+    if !event.reason.is_empty() {
+        line += &format!(" ({})", event.reason);
+    }
+    line
 }

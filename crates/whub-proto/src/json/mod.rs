@@ -34,3 +34,9 @@ pub(crate) trait Mirror<'a>: Sized {
     /// Reads the fields that are there.
     fn read_fields(members: &Members<'a>) -> Result<Self, Problem>;
 }
+
+/// Whether a text is one JSON value, of a depth that readers can be asked to bear.
+#[must_use]
+pub fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}

@@ -8,8 +8,8 @@ use whub_transport::Networks;
 use super::{
     Audience, Auth, Authentication, Builtin, Channels, Compression, Config, Cors, Data, Debugging, Gateway,
     Grant, Headers, Http, Inspect, Limits, Log, LogFormat, Middleware, Node, Problems, ProxyProtocol,
-    RateSection, Relay, ServiceAccess, ServiceSection, SlowPolicy, Tls, WebSocket, check, field::Field,
-    load::Sources, services::ServiceDraft, tokens::TokenEntry, value::Value,
+    RateSection, Relay, Reload, Rooms, ServiceAccess, ServiceSection, SlowPolicy, Tls, WebSocket, check,
+    field::Field, load::Sources, services::ServiceDraft, tokens::TokenEntry, value::Value,
 };
 
 /// One key of `T`.
@@ -122,6 +122,13 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "100ms",
         "How long a client of `/gateway` is not read from because one of its routes is full. After that, messages for \
          that route are refused until it has room, so that it does not hold up the others.",
+    )),
+    reloadable(key(
+        "reload.watch",
+        Field::Flag(|c| &mut c.reload.watch),
+        "true",
+        "Read the configuration again when its file, or the one of `gateway.file`, has changed and looks the same for two \
+         seconds. `SIGHUP` and `POST /v1/config/reload` read it at once, watched or not.",
     )),
     unset(
         "data.dir",
@@ -289,6 +296,42 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "How long a half of a pair over HTTP (`curl http://HUB/pair/<id>`) waits for the other one.",
     )),
     key(
+        "limits.rooms",
+        Field::Count(|c| &mut c.limits.rooms, 0..=1_000_000),
+        "64",
+        "Rooms that one session is in.",
+    ),
+    key(
+        "limits.room_members",
+        Field::Count(|c| &mut c.limits.room_members, 1..=65_535),
+        "256",
+        "Members of one room. Whoever opens a room may wish for less.",
+    ),
+    key(
+        "limits.room_info_bytes",
+        Field::Bytes(|c| &mut c.limits.room_info_bytes, 0..=16 * KIB),
+        "4KiB",
+        "What a member of a room may show to the others (`info`).",
+    ),
+    key(
+        "limits.node_rooms",
+        Field::Count(|c| &mut c.limits.node_rooms, 0..=10_000_000),
+        "10000",
+        "Rooms of the node. Those that nobody is in are among them, and give way to new ones.",
+    ),
+    key(
+        "limits.pair_grace",
+        Field::Time(|c| &mut c.limits.pair_grace, 0..=DAY),
+        "2m",
+        "Longest time that a seat in a pair is kept for a client whose connection was lost; clients may ask for less. `0`: not at all.",
+    ),
+    key(
+        "limits.pair_seats",
+        Field::Count(|c| &mut c.limits.pair_seats, 0..=1_000_000),
+        "10000",
+        "Seats in pairs that are kept at one time for clients whose connection was lost. For each, up to twice `limits.mailbox_bytes` may wait.",
+    ),
+    key(
         "limits.call_timeout",
         Field::Time(|c| &mut c.limits.call_timeout, 1..=DAY),
         "30s",
@@ -354,6 +397,19 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "What happens to a subscriber whose mailbox is full: `drop` loses messages, counts them and tells the \
          subscriber; `conflate` does the same but keeps the latest message of each channel; `close` ends it with \
          `SlowConsumer`.",
+    ),
+    key(
+        "rooms.empty_ttl",
+        Field::Time(|c| &mut c.rooms.empty_ttl, 0..=DAY),
+        "1m",
+        "How long a room that nobody is in is kept, with its secret and its capacity, for those who come back.",
+    ),
+    key(
+        "rooms.changes",
+        Field::RateOrNone(|c| &mut c.rooms.changes),
+        "20/s burst 100",
+        "How often a session may enter rooms and change them: of each change all members are told. Beyond it, 429. Messages are \
+         not meant.",
     ),
     reloadable(key(
         "builtin.status",
@@ -676,7 +732,7 @@ pub(crate) static TOKEN_KEYS: &[Key<TokenEntry>] = &[
     key("call", Field::Services(|t| &mut t.grant.call), "", "Services the bearer may call."),
     key("publish", Field::Filters(|t| &mut t.grant.publish), "", "Channels the bearer may publish to."),
     key("subscribe", Field::Filters(|t| &mut t.grant.subscribe), "", "Channels the bearer may subscribe to."),
-    key("pair", Field::Filters(|t| &mut t.grant.pair), "", "Pairs the bearer may join."),
+    key("pair", Field::Filters(|t| &mut t.grant.pair), "", "Pairs and rooms the bearer may join."),
     key(
         "message",
         Field::Filters(|t| &mut t.grant.message),
@@ -768,6 +824,7 @@ fn blank() -> Config {
         relay: Relay { listen: Vec::new(), scope: None },
         gateway: Gateway { file: None, handshake: Duration::ZERO, routes: 0, stall: Duration::ZERO },
         endpoints: Vec::new(),
+        reload: Reload { watch: false },
         data: Data { dir: None },
         tls: Tls { cert: None, key: None, self_signed: false },
         auth: Auth { anonymous: None },
@@ -802,12 +859,19 @@ fn blank() -> Config {
             services: 0,
             pairs: 0,
             pair_wait: Duration::ZERO,
+            rooms: 0,
+            room_members: 0,
+            room_info_bytes: 0,
+            node_rooms: 0,
+            pair_grace: Duration::ZERO,
+            pair_seats: 0,
             call_timeout: Duration::ZERO,
             ping: Duration::ZERO,
             drain: Duration::ZERO,
         },
         websocket: WebSocket { deflate: false },
         channels: Channels { slow: SlowPolicy::Drop },
+        rooms: Rooms { empty_ttl: Duration::ZERO, changes: None },
         builtin: Builtin {
             status: Audience::Nobody,
             services: Audience::Nobody,

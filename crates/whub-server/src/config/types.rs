@@ -4,6 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use whub_core::middleware::Rate;
 use whub_proto::names::Pattern;
 use whub_transport::{ListenAddress, Networks};
 
@@ -25,6 +26,8 @@ pub struct Config {
     pub relay: Relay,
     /// What holds for all of the gateway.
     pub gateway: Gateway,
+    /// When the configuration is read again.
+    pub reload: Reload,
     /// The endpoints that the gateway reaches; no two share a name.
     pub endpoints: Vec<Endpoint>,
     /// Its certificate.
@@ -43,6 +46,8 @@ pub struct Config {
     pub websocket: WebSocket,
     /// Options of channels.
     pub channels: Channels,
+    /// Options of rooms.
+    pub rooms: Rooms,
     /// Who may call the hub's own services.
     pub builtin: Builtin,
     /// What the inspector remembers.
@@ -104,6 +109,13 @@ impl Node {
     pub fn is(&self, role: &str) -> bool {
         self.roles.iter().any(|known| known == role)
     }
+}
+
+/// Section `reload`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// Whether a change of its files is a reason.
+    pub watch: bool,
 }
 
 /// Section `data`.
@@ -228,12 +240,33 @@ pub struct Limits {
     pub pairs: usize,
     /// How long a half over HTTP waits for the other one.
     pub pair_wait: Duration,
+    /// Rooms that one session is in.
+    pub rooms: usize,
+    /// Members of one room.
+    pub room_members: usize,
+    /// Bytes that a member of a room shows to the others.
+    pub room_info_bytes: usize,
+    /// Rooms of the node.
+    pub node_rooms: usize,
+    /// Longest time that a seat is kept for a client whose connection was lost.
+    pub pair_grace: Duration,
+    /// Seats that are kept so at one time.
+    pub pair_seats: usize,
     /// Deadline of a call that names none.
     pub call_timeout: Duration,
     /// Interval of pings; a peer silent for twice as long is dead.
     pub ping: Duration,
     /// Time that calls in flight have to finish when the node stops.
     pub drain: Duration,
+}
+
+/// Section `rooms`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rooms {
+    /// How long a room is kept that nobody is in.
+    pub empty_ttl: Duration,
+    /// How often a session enters or changes rooms.
+    pub changes: Option<Rate>,
 }
 
 /// Section `websocket`.

@@ -345,7 +345,10 @@ impl Talk for BridgeTalk {
             | Letter::Abandon { .. }
             | Letter::Refill { .. }
             | Letter::Paired { .. }
-            | Letter::Parted { .. } => Flow::Go,
+            | Letter::Parted { .. }
+            | Letter::Expelled { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. } => Flow::Go,
         }
     }
 

@@ -128,7 +128,10 @@ impl Talk for ChannelTalk {
             | Letter::Placed { .. }
             | Letter::Failed { .. }
             | Letter::Paired { .. }
-            | Letter::Parted { .. } => Flow::Go,
+            | Letter::Parted { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. }
+            | Letter::Expelled { .. } => Flow::Go,
         }
     }
 

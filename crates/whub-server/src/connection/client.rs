@@ -13,6 +13,7 @@ use whub_proto::{Body, Code, Frame, Origin, json};
 use crate::connection::fanout::Fanout;
 use crate::connection::framed::FrameReader;
 use crate::connection::relay::Relay;
+use crate::connection::room_fanout::RoomFanout;
 use crate::connection::websocket::{Message, Speaker, WebSocket};
 use crate::connection::{Bytes, Flow, Talk};
 use crate::framing;
@@ -55,6 +56,7 @@ struct Client {
     compresses: bool,
     session: ClientSession,
     fanout: Fanout,
+    rooms: RoomFanout,
     /// The other half's mailbox, when it must have room first.
     awaiting: Option<Mailbox>,
     ended: Option<Fault>,
@@ -69,6 +71,7 @@ impl ClientTalk {
             session: ClientSession::new(Arc::clone(&node.hub), mailbox, peer, now),
             node,
             fanout: Fanout::default(),
+            rooms: RoomFanout::default(),
             awaiting: None,
             ended: None,
         };
@@ -118,7 +121,15 @@ impl Client {
         match (self.dialect, message.text) {
             (Framing::Binary, false) => self.handle_frame(now, &message.payload, speaker, relay),
             (Framing::Json, true) => self.handle_json(now, &message.payload, speaker, relay),
-            (Framing::Binary | Framing::Json | Framing::Stream | Framing::Plain | Framing::Private, _) => {
+            (
+                Framing::Binary
+                | Framing::Json
+                | Framing::Stream
+                | Framing::Plain
+                | Framing::Room
+                | Framing::Private,
+                _,
+            ) => {
                 let reason = "whub.v1 takes binary messages, whub.v1.json takes text messages";
                 self.session.handle_unreadable(Fault::fatal(Code::ProtocolError, "message.kind", reason));
                 self.drain(now, speaker)
@@ -157,6 +168,9 @@ impl Client {
         if !frame.as_ref().is_ok_and(|frame| matches!(frame.body, Body::Data(_))) {
             relay.flush();
         }
+        if frame.as_ref().is_ok_and(|frame| self.session.is_seen_in_rooms(now, &frame.body)) {
+            self.rooms.finish(&self.node.hub.counters);
+        }
         match frame {
             Ok(frame) => match self.session.handle_frame(now, &frame) {
                 Handled::Done => {}
@@ -179,6 +193,7 @@ impl Client {
                     self.session.handle_identity(now, verdict);
                 }
                 Output::Publish(issue) => self.fanout.add(issue),
+                Output::Room(issue) => self.rooms.add(issue),
                 Output::Ping => self.ping(speaker),
                 Output::Close(fault) => self.ended = Some(fault),
             }
@@ -199,7 +214,9 @@ impl Client {
     fn ping(&self, speaker: &mut Speaker<'_>) {
         match self.dialect {
             Framing::Stream => self.write(speaker, 0, &Packet::build(&Body::Ping)),
-            Framing::Binary | Framing::Json | Framing::Plain | Framing::Private => speaker.ping(),
+            Framing::Binary | Framing::Json | Framing::Plain | Framing::Room | Framing::Private => {
+                speaker.ping()
+            }
         }
     }
 }
@@ -261,6 +278,11 @@ impl Talk for ClientTalk {
     }
 
     fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+        self.talk.rooms.finish(&self.talk.node.hub.counters);
+        if matches!(letter, Letter::Parted { .. } | Letter::Stirred { .. }) {
+            // Who has left is not waited for; whoever is there now says so when it is full.
+            self.talk.awaiting = None;
+        }
         self.talk.session.handle_letter(now, letter);
         self.drain(now, own)
     }
@@ -288,6 +310,7 @@ impl Talk for ClientTalk {
             // It reads slowly, or is not being listened to; neither is silence of its own.
             self.talk.session.handle_alive(now.at);
         }
+        self.talk.rooms.finish(&self.talk.node.hub.counters);
         self.talk.session.handle_timeout(now.at);
         self.drain(now, own)
     }
@@ -302,6 +325,10 @@ impl Talk for ClientTalk {
             waker.wake_by_ref();
             return false;
         }
+        if !talk.rooms.advance(&talk.node.hub.counters) {
+            waker.wake_by_ref();
+            return false;
+        }
         let room = talk.awaiting.as_ref().is_none_or(|mailbox| mailbox.poll_room(waker));
         if room {
             talk.awaiting = None;
@@ -313,6 +340,7 @@ impl Talk for ClientTalk {
         let talk = &mut self.talk;
         // What was accepted is delivered, though its publisher is gone.
         while !talk.fanout.advance(talk.id, &talk.node.hub.counters) {}
+        talk.rooms.finish(&talk.node.hub.counters);
         talk.session.handle_lost(now.at);
         for letter in late {
             talk.session.handle_letter(now, letter);
@@ -324,7 +352,7 @@ impl Talk for ClientTalk {
 mod tests {
     use std::sync::Mutex;
 
-    use whub_core::{Fate, Half, Manner, Parcel, Post, Publication, Sent, Undelivered};
+    use whub_core::{Fate, Guest, Half, Manner, Parcel, Post, Publication, Sent, Undelivered, Visit};
     use whub_proto::names::PairId;
     use whub_proto::{Data, Hello, Join, Leave, RoomMode};
 
@@ -363,7 +391,7 @@ mod tests {
             match parcel {
                 Parcel::Data { payload, .. } => self.note(String::from_utf8_lossy(payload).into_owned()),
                 Parcel::Framed { bytes, .. } => self.note(String::from_utf8_lossy(&bytes[2..]).into_owned()),
-                Parcel::Packet { .. } => self.note("packet".to_owned()),
+                Parcel::Packet { .. } | Parcel::News { .. } => self.note("packet".to_owned()),
             }
             Sent::Room
         }
@@ -386,7 +414,8 @@ mod tests {
         let diary = Arc::new(Diary { session: hub.next_session(), entries: Mutex::default() });
         let waiting =
             Half { mailbox: Mailbox::new(diary.clone()), seat: 0, serial: 1, manner: Manner::Plain };
-        hub.pairs.arrive(&PairId::parse("x").expect("an id"), &waiting);
+        let visit = Visit { half: &waiting, guest: &Guest::default(), now: Some(now().at), seated: false };
+        hub.pairs.arrive(&PairId::parse("x").expect("an id"), visit).expect("a free place");
         let me = Mailbox::new(node.mailbox(Framing::Stream, None));
         let peer = Peer { client: "c".into(), address: "".into(), token: None };
         let mut talk = ClientTalk::new(Arc::clone(&node), me, peer, Wire::stream(), now().at);

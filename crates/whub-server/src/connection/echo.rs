@@ -57,6 +57,9 @@ impl Talk for EchoTalk {
             | Letter::Failed { .. }
             | Letter::Paired { .. }
             | Letter::Parted { .. }
+            | Letter::Expelled { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. }
             | Letter::Recheck => Flow::Go,
         }
     }

@@ -13,7 +13,7 @@ use whub_core::{Audience, Counters, Fate, Framing, Issue, Packet, Publication, S
 use crate::framing;
 
 /// Subscribers served before others get their turn: about a millisecond of direct writes.
-const SLICE: usize = 128;
+pub(super) const SLICE: usize = 128;
 
 /// Messages that travel together at most.
 const BATCH_MESSAGES: usize = 256;
@@ -48,7 +48,7 @@ impl Framed {
             Framing::Binary => &self.binary,
             Framing::Json => &self.json,
             Framing::Stream => &self.stream,
-            Framing::Plain | Framing::Private => return Bytes::new(),
+            Framing::Plain | Framing::Room | Framing::Private => return Bytes::new(),
         };
         cell.get_or_init(|| {
             let mut bytes = Vec::new();

@@ -1,6 +1,6 @@
 //! The life of a connection after its handshake: one task, one loop, a list of priorities.
 //!
-//! What is said on it is a [`Talk`]'s: the whub protocol, a plain half of a pair, an echo.
+//! What is said on it is a [`Talk`]'s: the whub protocol, a plain half of a pair, a plain member of a room, an echo.
 
 mod bridge;
 mod channel;
@@ -14,6 +14,8 @@ mod open;
 mod pass;
 mod plain;
 mod relay;
+mod room;
+mod room_fanout;
 mod scratch;
 mod timer;
 mod websocket;
@@ -30,10 +32,9 @@ use whub_core::{Letter, Now, Post as _};
 pub(crate) use bridge::Pass;
 pub(crate) use channel::{Voice, admit as admit_to_channel};
 pub(crate) use fanout::{Fanout, Fates, Framed};
-pub(crate) use open::{Dialect, run_bridge, run_channel, run_echo, run_mux, run_pair, run_session};
-
-pub(crate) use mux::Guest;
-pub(crate) use pass::{Place, run_pass};
+pub(crate) use mux::Visitor;
+pub(crate) use open::{Dialect, run_bridge, run_channel, run_echo, run_mux, run_pair, run_room, run_session};
+pub(crate) use pass::{Credential, Place, run_pass};
 pub(crate) use scratch::INPUT;
 pub(crate) use timer::Timer;
 

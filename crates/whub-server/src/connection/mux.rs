@@ -21,7 +21,7 @@ const POLICY: u16 = 1008;
 
 /// Who connects.
 #[derive(Debug)]
-pub(crate) struct Guest {
+pub(crate) struct Visitor {
     /// What it came with.
     pub(crate) token: Option<Box<str>>,
     /// What endpoints learn of its way.
@@ -37,7 +37,7 @@ pub(crate) struct MuxTalk {
 struct Mux {
     node: Arc<Node>,
     me: Mailbox,
-    guest: Guest,
+    visitor: Visitor,
     session: GatewaySession,
     spelling: Spelling,
     legs: BTreeMap<Box<str>, (Box<str>, Arc<Leg>)>,
@@ -47,7 +47,13 @@ struct Mux {
 }
 
 impl MuxTalk {
-    pub(crate) fn new(node: Arc<Node>, me: Mailbox, guest: Guest, socket: WebSocket, now: Instant) -> Self {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        me: Mailbox,
+        visitor: Visitor,
+        socket: WebSocket,
+        now: Instant,
+    ) -> Self {
         node.hub.counters.sessions_opened.one();
         let config = node.config();
         let (handshake, routes) = (config.gateway.handshake, config.gateway.routes);
@@ -55,7 +61,7 @@ impl MuxTalk {
         let mux = Mux {
             node,
             me,
-            guest,
+            visitor,
             session,
             spelling: Spelling::default(),
             legs: BTreeMap::new(),
@@ -80,12 +86,12 @@ impl Mux {
                 if !self.session.is_open() {
                     self.spelling = spelling;
                 }
-                let find = finder(&self.node, &self.guest);
+                let find = finder(&self.node, &self.visitor);
                 self.session.handle_saying(saying.as_core(), find);
             }
             Heard::Nothing => self.session.handle_saying(GatewaySaying::Other, |_| None),
             Heard::Message { name, body } => {
-                let find = finder(&self.node, &self.guest);
+                let find = finder(&self.node, &self.visitor);
                 match self.session.handle_message(name, find) {
                     Ok(route) => {
                         self.drain(speaker);
@@ -149,8 +155,8 @@ impl Mux {
             name: name.clone(),
             spelling: self.spelling,
             client: self.me.clone(),
-            token: self.guest.token.clone(),
-            headers: self.guest.headers.clone(),
+            token: self.visitor.token.clone(),
+            headers: self.visitor.headers.clone(),
         };
         // What it has to say comes after the answer to the name.
         self.me.hold();
@@ -160,10 +166,10 @@ impl Mux {
 }
 
 /// Finds routes that the client may use. Those that it may not use are as unknown to it as those that are not there.
-fn finder<'a>(node: &'a Arc<Node>, guest: &'a Guest) -> impl Fn(&str) -> Option<Box<str>> + 'a {
+fn finder<'a>(node: &'a Arc<Node>, visitor: &'a Visitor) -> impl Fn(&str) -> Option<Box<str>> + 'a {
     |name| {
         let route = node.routes.find(name)?;
-        let identity = node.authenticate(guest.token.as_deref()).ok()?;
+        let identity = node.authenticate(visitor.token.as_deref()).ok()?;
         route.admit(&identity).ok()?;
         Some(route.name().into())
     }
@@ -196,7 +202,7 @@ impl Talk for MuxTalk {
         match letter {
             Letter::Drain { .. } => self.socket.close(own, GOING_AWAY, "this node is stopping"),
             Letter::Kick(fault) => self.socket.close(own, fault.code.close_code(), &fault.reason),
-            Letter::Recheck => match self.mux.node.authenticate(self.mux.guest.token.as_deref()) {
+            Letter::Recheck => match self.mux.node.authenticate(self.mux.visitor.token.as_deref()) {
                 // Which routes it may still use, those who carry them find out.
                 Ok(_) => Flow::Go,
                 Err(fault) => self.socket.close(own, fault.code.close_code(), &fault.reason),
@@ -211,7 +217,10 @@ impl Talk for MuxTalk {
             | Letter::Placed { .. }
             | Letter::Failed { .. }
             | Letter::Paired { .. }
-            | Letter::Parted { .. } => Flow::Go,
+            | Letter::Parted { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. }
+            | Letter::Expelled { .. } => Flow::Go,
         }
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use whub_core::{Framing, Mailbox, Peer};
+use whub_core::{Framing, Guest, Identity, Mailbox, Peer, RoomTalker};
 use whub_proto::names::PairId;
 use whub_transport::Stream;
 use whub_ws::Limits;
@@ -16,8 +16,9 @@ use crate::connection::bridge::{BridgeTalk, Pass};
 use crate::connection::channel::{ChannelTalk, Voice};
 use crate::connection::client::{ClientTalk, Wire};
 use crate::connection::echo::EchoTalk;
-use crate::connection::mux::{Guest, MuxTalk};
+use crate::connection::mux::{MuxTalk, Visitor};
 use crate::connection::plain::PlainTalk;
+use crate::connection::room::RoomTalk;
 use crate::connection::websocket::WebSocket;
 use crate::connection::{Connection, Link, now};
 use crate::http::Tie;
@@ -66,6 +67,7 @@ pub(crate) fn run_pair(
     stream: Stream,
     early: Vec<u8>,
     pair: PairId,
+    guest: Guest,
     token: Option<Box<str>>,
     deflate: Option<Agreement>,
 ) -> impl Future<Output = ()> + Send {
@@ -74,8 +76,32 @@ pub(crate) fn run_pair(
     let socket = websocket(node.hub.limits.message_bytes, deflate);
     let address = Mailbox::new(mailbox.clone());
     let mut own = Vec::new();
-    let talk = PlainTalk::new(Arc::clone(&node), address, pair, token, socket, now().at, &mut own);
-    Connection::begin(node, talk, link, mailbox, early, &own)
+    let now = now();
+    let (talk, flow) =
+        PlainTalk::new(Arc::clone(&node), address, (pair, guest, token), socket, now, &mut own);
+    let mut connection = Connection::begin(node, talk, link, mailbox, early, &own);
+    connection.follow(flow, now.at);
+    connection
+}
+
+/// A member of a room, as a plain WebSocket.
+pub(crate) fn run_room(
+    node: Arc<Node>,
+    stream: Stream,
+    early: Vec<u8>,
+    name: PairId,
+    peer: Peer,
+    identity: Identity,
+    deflate: Option<Agreement>,
+) -> impl Future<Output = ()> + Send {
+    let framing = if deflate.is_some() { Framing::Private } else { Framing::Room };
+    let (link, mailbox) = begin(&node, stream, framing);
+    let socket = websocket(node.hub.limits.message_bytes, deflate);
+    let address = Mailbox::new(mailbox.clone());
+    let talker =
+        RoomTalker::new(Arc::clone(&node.hub), address, peer.clone(), identity, name.clone(), now().at);
+    let talk = RoomTalk::new(Arc::clone(&node), name, peer.token, talker, socket);
+    Connection::begin(node, talk, link, mailbox, early, &[])
 }
 
 /// A client's WebSocket to a service that has accepted it.
@@ -116,13 +142,13 @@ pub(crate) fn run_mux(
     node: Arc<Node>,
     stream: Stream,
     early: Vec<u8>,
-    guest: Guest,
+    visitor: Visitor,
 ) -> impl Future<Output = ()> + Send {
     // Not compressed, so that those who carry its routes can write to it themselves.
     let (link, mailbox) = begin(&node, stream, Framing::Plain);
     let socket = websocket(node.hub.limits.message_bytes, None);
     let address = Mailbox::new(mailbox.clone());
-    let talk = MuxTalk::new(Arc::clone(&node), address, guest, socket, now().at);
+    let talk = MuxTalk::new(Arc::clone(&node), address, visitor, socket, now().at);
     Connection::begin(node, talk, link, mailbox, early, &[])
 }
 

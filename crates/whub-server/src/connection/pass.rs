@@ -32,8 +32,17 @@ pub(crate) struct Place {
     mailbox: Arc<PeerMailbox>,
     node: Arc<Node>,
     name: Box<str>,
-    token: Option<Box<str>>,
+    credential: Credential,
     _seat: Option<Seat>,
+}
+
+/// By what right a client is at an endpoint.
+#[derive(Debug)]
+pub(crate) enum Credential {
+    /// The token that it came with.
+    Token(Option<Box<str>>),
+    /// Who it is, as the hub knows it from elsewhere; empty for nobody.
+    User(Box<str>),
 }
 
 impl Place {
@@ -41,12 +50,12 @@ impl Place {
     ///
     /// # Errors
     /// When there is no such endpoint, or no room.
-    pub(crate) fn take(node: &Arc<Node>, name: &str, token: Option<Box<str>>) -> Result<Self, Fault> {
+    pub(crate) fn take(node: &Arc<Node>, name: &str, credential: Credential) -> Result<Self, Fault> {
         let mut place = Self {
             mailbox: node.mailbox(Framing::Private, None),
             node: Arc::clone(node),
             name: name.into(),
-            token,
+            credential,
             _seat: None,
         };
         let post: Arc<dyn Post> = place.mailbox.clone();
@@ -62,10 +71,19 @@ impl Place {
         }
     }
 
+    /// The same, for tasks that look each time that they are polled.
+    pub(crate) fn watch_mail(&self, cx: &mut Context<'_>, mail: &mut VecDeque<Mail>) {
+        self.mailbox.poll_mail(cx, mail);
+    }
+
     /// Whether the rules still allow it.
     pub(crate) fn recheck(&self) -> Result<(), Fault> {
         let route = self.node.routes.find(&self.name).ok_or_else(|| unknown(&self.name))?;
-        route.admit(&self.node.authenticate(self.token.as_deref())?)
+        let identity = match &self.credential {
+            Credential::Token(token) => self.node.authenticate(token.as_deref())?,
+            Credential::User(user) => self.node.identity(user),
+        };
+        route.admit(&identity)
     }
 }
 
@@ -191,7 +209,10 @@ impl Pass {
                 | Letter::Placed { .. }
                 | Letter::Failed { .. }
                 | Letter::Paired { .. }
-                | Letter::Parted { .. } => {}
+                | Letter::Parted { .. }
+                | Letter::Replaced { .. }
+                | Letter::Stirred { .. }
+                | Letter::Expelled { .. } => {}
             }
         }
     }

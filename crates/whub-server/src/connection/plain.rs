@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use whub_core::{Fault, Hub, Letter, Mailbox, Now, Parcel, PlainHalf, PlainOutput, Sent};
+use whub_core::{Fault, Guest, Hub, Letter, Mailbox, Now, Parcel, PlainHalf, PlainOutput, Sent};
 use whub_proto::Code;
 use whub_proto::names::PairId;
 
@@ -37,21 +37,20 @@ struct Plain {
 }
 
 impl PlainTalk {
-    /// Takes the seat; what there is to say about it is appended to `own`.
+    /// Takes the seat, or is refused it; what there is to say about it is appended to `own`.
     pub(crate) fn new(
         node: Arc<Node>,
         mailbox: Mailbox,
-        pair: PairId,
-        token: Option<Box<str>>,
+        (pair, guest, token): (PairId, Guest, Option<Box<str>>),
         socket: WebSocket,
-        now: Instant,
+        now: Now,
         own: &mut Vec<u8>,
-    ) -> Self {
+    ) -> (Self, Flow) {
         let hub = Arc::clone(&node.hub);
-        let half = PlainHalf::new(Arc::clone(&hub), mailbox, pair.clone(), now);
+        let half = PlainHalf::new(Arc::clone(&hub), mailbox, pair.clone(), guest, now.at);
         let mut plain = Self { socket, talk: Plain { node, hub, token, pair, half, awaiting: None } };
-        plain.drain(own);
-        plain
+        let flow = plain.drain(own);
+        (plain, flow)
     }
 
     fn drain(&mut self, own: &mut Vec<u8>) -> Flow {
@@ -151,6 +150,10 @@ impl Talk for PlainTalk {
         } else {
             letter
         };
+        if matches!(letter, Letter::Parted { .. }) {
+            // Who has left is not waited for.
+            self.talk.awaiting = None;
+        }
         self.talk.half.handle_letter(letter);
         self.drain(own)
     }

@@ -11,7 +11,7 @@ use whub_core::{Fault, Mailbox, Parcel, Sent};
 use whub_ws::{Opcode, encode_frame};
 
 use crate::config::Target;
-use crate::connection::Place;
+use crate::connection::{Credential, Place};
 use crate::gateway::converse::{Converse, End};
 use crate::gateway::leg::Leg;
 use crate::gateway::open::{self, Asked, Opened, Outcome};
@@ -116,7 +116,7 @@ async fn attempt(voice: &Voice, leg: &Leg) -> Result<(Place, Opened), Fault> {
     let route = node.routes.find(&voice.route).ok_or_else(|| unknown(&voice.route))?;
     route.admit(&node.authenticate(voice.token.as_deref())?)?;
     leg.rule(route.endpoint.window_bytes, route.endpoint.when_down);
-    let place = Place::take(node, &voice.route, voice.token.clone())?;
+    let place = Place::take(node, &voice.route, Credential::Token(voice.token.clone()))?;
     let opened = dial(voice, &route).await?;
     Ok((place, opened))
 }

@@ -145,7 +145,10 @@ impl Converse<'_> {
                 | Letter::Placed { .. }
                 | Letter::Failed { .. }
                 | Letter::Paired { .. }
-                | Letter::Parted { .. } => false,
+                | Letter::Parted { .. }
+                | Letter::Replaced { .. }
+                | Letter::Stirred { .. }
+                | Letter::Expelled { .. } => false,
             }
         })
     }

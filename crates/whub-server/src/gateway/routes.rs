@@ -108,7 +108,7 @@ impl Table {
 
 /// What becomes of an endpoint for which the configuration says something now. Its sockets are where they should be as
 /// long as a new one would go to the same place in the same way.
-pub fn change(old: &Endpoint, new: &Endpoint) -> Change {
+pub(crate) fn change(old: &Endpoint, new: &Endpoint) -> Change {
     if old == new {
         return Change::Keep;
     }

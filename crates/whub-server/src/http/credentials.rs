@@ -1,14 +1,21 @@
-//! Where a request keeps its token. Never in the URL.
+//! Where a request keeps its token, and the secret of a pair. Never in the URL.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName};
+use whub_proto::Code;
 
 use crate::http::problem::Problem;
 
 /// What a subprotocol begins with that is a token in disguise: browsers can set no header on a WebSocket.
 const IN_PROTOCOL: &str = "whub.bearer.";
+
+/// The same of a pair's secret.
+const SECRET_IN_PROTOCOL: &str = "whub.secret.";
+
+/// Carries the secret of a pair.
+static SECRET: HeaderName = HeaderName::from_static("whub-pair-secret");
 
 /// Carries the hub's own token where `Authorization` is the application's.
 pub(crate) const OWN: HeaderName = HeaderName::from_static("whub-token");
@@ -35,20 +42,38 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// # Errors
 /// When it is no base64url.
 pub(super) fn of_protocols(protocols: &[&str]) -> Result<Option<String>, Problem> {
-    let Some(encoded) = protocols.iter().find_map(|protocol| protocol.strip_prefix(IN_PROTOCOL)) else {
+    let detail = "the subprotocol whub.bearer.<token> needs the token in base64url";
+    in_protocols(protocols, IN_PROTOCOL, Problem::new(Code::BadRequest, "auth.encoding", detail))
+}
+
+/// The secret of a pair that a request carries: in the header `Whub-Pair-Secret`, or among the subprotocols of a WebSocket.
+/// Empty without one.
+///
+/// # Errors
+/// When it is no text, or no base64url.
+pub(super) fn pair_secret(headers: &HeaderMap, protocols: &[&str]) -> Result<String, Problem> {
+    if let Some(value) = headers.get(&SECRET) {
+        let text = std::str::from_utf8(value.as_bytes()).map(|text| text.trim().to_owned());
+        let detail = "Whub-Pair-Secret must be UTF-8";
+        return text.map_err(|_| Problem::new(Code::BadRequest, "pair.secret_encoding", detail));
+    }
+    let detail = "the subprotocol whub.secret.<secret> needs the secret in base64url";
+    let problem = Problem::new(Code::BadRequest, "pair.secret_encoding", detail);
+    Ok(in_protocols(protocols, SECRET_IN_PROTOCOL, problem)?.unwrap_or_default())
+}
+
+fn in_protocols(protocols: &[&str], prefix: &str, problem: Problem) -> Result<Option<String>, Problem> {
+    let Some(encoded) = protocols.iter().find_map(|protocol| protocol.strip_prefix(prefix)) else {
         return Ok(None);
     };
     let decoded = BASE64_URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('='));
-    let token = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    token.map(Some).ok_or_else(|| {
-        let detail = "the subprotocol whub.bearer.<token> needs the token in base64url";
-        Problem::new(whub_proto::Code::BadRequest, "auth.encoding", detail)
-    })
+    let text = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    text.map(Some).ok_or(problem)
 }
 
-/// Whether a subprotocol is a token: never to be repeated to anyone.
+/// Whether a subprotocol is a token or a secret: never to be repeated to anyone.
 pub(super) fn is_token(protocol: &str) -> bool {
-    protocol.starts_with(IN_PROTOCOL)
+    protocol.starts_with(IN_PROTOCOL) || protocol.starts_with(SECRET_IN_PROTOCOL)
 }
 
 #[cfg(test)]
@@ -71,6 +96,17 @@ mod tests {
         headers.insert(AUTHORIZATION, "Bearer app".parse().unwrap());
         headers.insert(OWN, "s3cret".parse().unwrap());
         assert_eq!((of_header(&headers), bearer(&headers)), (Some("s3cret"), Some("app")));
+    }
+
+    #[test]
+    fn a_subprotocol_may_be_a_secret_and_the_header_goes_before() {
+        let mut headers = HeaderMap::new();
+        let offered = ["whub.plain", "whub.secret.w6lcMA"];
+        assert_eq!(pair_secret(&headers, &offered).unwrap(), "\u{e9}\\0");
+        assert!(pair_secret(&headers, &["whub.secret.~~"]).is_err());
+        headers.insert(&SECRET, "s3cret".parse().unwrap());
+        assert_eq!(pair_secret(&headers, &offered).unwrap(), "s3cret");
+        assert!(offered.iter().any(|offer| is_token(offer)));
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl State {
     /// Tells the subscriber what it missed, at the place where it is missing.
     fn report_gaps(&mut self) {
         let caught = self.gaps.take();
-        for packet in caught.gaps.into_iter().chain(caught.latest) {
+        for packet in caught.gaps.into_iter().map(|(_, gap)| gap).chain(caught.latest) {
             self.push(packet);
         }
     }
@@ -159,7 +159,10 @@ impl Post for EventMailbox {
             | Letter::Placed { .. }
             | Letter::Failed { .. }
             | Letter::Paired { .. }
-            | Letter::Parted { .. } => {}
+            | Letter::Parted { .. }
+            | Letter::Expelled { .. }
+            | Letter::Replaced { .. }
+            | Letter::Stirred { .. } => {}
         }
         state.wake();
         Ok(())

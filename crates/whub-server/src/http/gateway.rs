@@ -15,7 +15,7 @@ use whub_proto::names::{EndpointName, ServicePath};
 use whub_ws::handshake::Upgrade;
 
 use crate::config::{Config, Target};
-use crate::connection::{self, Guest, Place};
+use crate::connection::{self, Credential, Place, Visitor};
 use crate::gateway::{self, Asked, Outcome, Route, segment, unknown};
 use crate::http::body::HttpBody;
 use crate::http::forwarded::{self, Way};
@@ -43,11 +43,11 @@ pub(super) fn join(
         return Err(Fault::draining().into());
     }
     let accepted = upgrade::accept(&handshake, upgrade::choose_plain(&handshake), None);
-    let guest = Guest { token: caller.token, headers: way(visit, config, &parts) };
+    let visitor = Visitor { token: caller.token, headers: way(visit, config, &parts) };
     let node = Arc::clone(&visit.node);
     visit.node.http.upgrades.one();
     upgrade::give_away(on_upgrade, Arc::clone(&visit.seat), move |stream, early| {
-        connection::run_mux(node, stream, early, guest)
+        connection::run_mux(node, stream, early, visitor)
     });
     Ok(accepted)
 }
@@ -170,7 +170,7 @@ async fn pass(
     let mut asked = asked(visit, config, route, &caller, rest, &parts)?;
     asked.protocols = offers.join(", ");
     asked.extensions = parts.headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().cloned().collect();
-    let place = Place::take(&visit.node, route.name(), caller.token)?;
+    let place = Place::take(&visit.node, route.name(), Credential::Token(caller.token))?;
     let opened = match gateway::open(route, &asked).await? {
         Outcome::Opened(opened) => *opened,
         Outcome::Answered(answer) => return Ok(proxy::pass_answer(answer)),

@@ -64,6 +64,8 @@ fn write_numbers(visit: &Visit, html: &mut String) {
         ("Services", hub.services.list().len().to_string()),
         ("Filters subscribed to", hub.channels.filters().to_string()),
         ("Halves waiting for a partner", hub.pairs.waiting().to_string()),
+        ("Rooms", hub.rooms.len().to_string()),
+        ("Members of rooms", hub.rooms.members().to_string()),
         ("Calls answered", hub.counters.calls_answered.read().to_string()),
         ("Messages published", hub.counters.published.read().to_string()),
         ("Deliveries queued", queued(&hub.counters).to_string()),

@@ -14,11 +14,12 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, Version};
-use whub_core::{Fault, Letter, Mailbox, Parcel, Post, Sent, StreamHalf, StreamStanding};
+use whub_core::{Fault, Guest, Letter, Mailbox, Parcel, Post, Sent, StreamHalf, StreamStanding};
 use whub_proto::Code;
 use whub_proto::names::PairId;
 
 use crate::config::Config;
+use crate::connection;
 use crate::http::body::{BrokenOff, HttpBody};
 use crate::http::pair_mailbox::{Item, PairMailbox};
 use crate::http::problem::Problem;
@@ -42,7 +43,9 @@ pub(super) async fn join(
     let pair = PairId::from_url_segment(raw)
         .map_err(|error| Problem::new(error.code(), "pair.id", error.to_string()))?;
     let token: Option<Box<str>> = credentials::of_header(&parts.headers).map(Into::into);
-    upgrade::named(visit, token.as_deref())?.grants.may_pair(&pair)?;
+    let identity = upgrade::named(visit, token.as_deref())?;
+    identity.grants.may_pair(&pair)?;
+    let guest = Guest::plain(identity.user, &credentials::pair_secret(&parts.headers, &[])?)?;
     let limit = config.limits.body_bytes.map_or(u64::MAX, |limit| limit as u64);
     if body.size_hint().lower() > limit {
         return Err(too_large(limit));
@@ -50,7 +53,7 @@ pub(super) async fn join(
     if visit.node.is_stopping() {
         return Err(Fault::draining().into());
     }
-    let mut stream = PairStream::new(visit, config, pair, token, body, limit);
+    let mut stream = PairStream::new(visit, config, (pair, guest, token), body, limit);
     let patience = config.limits.pair_wait;
     tokio::time::timeout(patience, poll_fn(|cx| stream.poll_partner(cx))).await.map_err(|_| nobody())??;
     let mut response = Response::new(HttpBody::pair(stream));
@@ -118,8 +121,7 @@ impl PairStream {
     fn new(
         visit: &Stay,
         config: &Config,
-        pair: PairId,
-        token: Option<Box<str>>,
+        (pair, guest, token): (PairId, Guest, Option<Box<str>>),
         body: Incoming,
         limit: u64,
     ) -> Self {
@@ -127,7 +129,13 @@ impl PairStream {
         let mailbox = Arc::new(PairMailbox::new(node.hub.next_session(), config.limits.mailbox_bytes));
         let post: Arc<dyn Post> = mailbox.clone();
         node.enroll(&post);
-        let half = StreamHalf::new(Arc::clone(&node.hub), Mailbox::new(post), pair.clone());
+        let half = StreamHalf::new(
+            Arc::clone(&node.hub),
+            Mailbox::new(post),
+            pair.clone(),
+            guest,
+            connection::now().at,
+        );
         let body = (!body.is_end_stream()).then_some(body);
         Self {
             node,

@@ -20,8 +20,8 @@ use crate::http::problem::Problem;
 use crate::http::upgrade::{self, Place};
 use crate::http::visit::Stay;
 use crate::http::{
-    House, call, compress, cors, credentials, gateway, inspect, metrics, page, pair, publish, relay,
-    request_id, status, subscribe, websocket,
+    House, call, compress, config as configuration, cors, credentials, gateway, inspect, metrics, page, pair,
+    publish, relay, request_id, rooms, status, subscribe, websocket,
 };
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
@@ -151,6 +151,9 @@ async fn route(
             if let Some(own) = path.strip_prefix(gateway::ROOT) {
                 return gateway::answer(visit, config, id, own, parts, body, wants_websocket).await;
             }
+            if let Some(name) = path.strip_prefix("/room/").filter(|name| !name.contains('/')) {
+                return upgrade::upgrade(visit, config, Request::from_parts(parts, body), Place::Room(name));
+            }
             if let Some(own) = path.strip_prefix("/v1/") {
                 return api(visit, config, id, own, parts, body, wants_websocket).await;
             }
@@ -197,9 +200,15 @@ async fn api(
     if let Some(own) = own.strip_prefix("inspect").filter(|own| own.is_empty() || own.starts_with('/')) {
         return inspect::answer(visit, &identity, id, own, &parts).await;
     }
+    if let Some(own) = own.strip_prefix("config").filter(|own| own.starts_with('/')) {
+        return configuration::answer(visit, &identity, own, &parts).await;
+    }
     if let Some(path) = own.strip_prefix("services").filter(|path| path.is_empty() || path.starts_with('/')) {
         reading(&parts)?;
         return status::services(visit, &identity, path, &parts);
+    }
+    if let Some(own) = own.strip_prefix("rooms").filter(|own| own.is_empty() || own.starts_with('/')) {
+        return rooms::handle(&visit.node, &identity, own, &parts);
     }
     match own {
         "status" => reading(&parts).map(|()| status::status(&visit.node)),

@@ -12,7 +12,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
-use whub_core::Peer;
+use whub_core::{Identity, Peer};
 use whub_proto::Code;
 use whub_proto::names::PairId;
 use whub_transport::{AddressSeat, Stream};
@@ -52,6 +52,8 @@ pub(super) enum Place<'a> {
     Session,
     /// `/pair/<id>`, with the raw id.
     Pair(&'a str),
+    /// `/room/<name>`, with the raw name.
+    Room(&'a str),
     /// `/debug/echo`
     Echo,
 }
@@ -83,12 +85,16 @@ pub(super) fn upgrade(
     let handshake = read(&parts, &body)?;
     let agreed = match place {
         Place::Echo => handshake.accept_deflate(&deflate::Config::default()),
-        Place::Session | Place::Pair(_) => agree(config, &handshake),
+        Place::Session | Place::Pair(_) | Place::Room(_) => agree(config, &handshake),
     };
     let token = token(&handshake, &parts.headers)?;
     let protocol = choose(&handshake, place)?;
     let accepted = accept(&handshake, protocol, agreed);
-    let guest = Guest::check(visit, place, token, protocol)?;
+    let secret = match place {
+        Place::Pair(_) => credentials::pair_secret(&parts.headers, &handshake.protocols)?,
+        Place::Session | Place::Room(_) | Place::Echo => String::new(),
+    };
+    let guest = Guest::check(visit, place, token, &secret, protocol)?;
     if visit.node.is_stopping() {
         return Err(whub_core::Fault::draining().into());
     }
@@ -167,7 +173,8 @@ pub(super) fn accept(
 /// Who comes, and what for.
 enum Guest {
     Session(Dialect, Peer),
-    Pair(PairId, Option<Box<str>>),
+    Pair(PairId, Box<whub_core::Guest>, Option<Box<str>>),
+    Room(PairId, Peer, Identity),
     Echo,
 }
 
@@ -176,6 +183,7 @@ impl Guest {
         visit: &Visit,
         place: Place<'_>,
         token: Option<Box<str>>,
+        secret: &str,
         protocol: Option<&str>,
     ) -> Result<Self, Problem> {
         match place {
@@ -191,8 +199,18 @@ impl Guest {
             Place::Pair(raw) => {
                 let pair = PairId::from_url_segment(raw)
                     .map_err(|error| Problem::new(error.code(), "pair.id", error.to_string()))?;
-                named(visit, token.as_deref())?.grants.may_pair(&pair)?;
-                Ok(Self::Pair(pair, token))
+                let identity = named(visit, token.as_deref())?;
+                identity.grants.may_pair(&pair)?;
+                let guest = whub_core::Guest::plain(identity.user, secret)?;
+                Ok(Self::Pair(pair, Box::new(guest), token))
+            }
+            Place::Room(raw) => {
+                let name = PairId::from_url_segment(raw)
+                    .map_err(|error| Problem::new(error.code(), "room.name", error.to_string()))?;
+                let identity = named(visit, token.as_deref())?;
+                identity.grants.may_pair(&name)?;
+                let peer = Peer { client: visit.node.client_name(), address: visit.address.clone(), token };
+                Ok(Self::Room(name, peer, identity))
             }
             Place::Echo => Ok(Self::Echo),
         }
@@ -205,8 +223,11 @@ impl Guest {
             Self::Session(dialect, peer) => give_away(on_upgrade, seat, move |stream, early| {
                 connection::run_session(node, stream, early, dialect, agreed, peer)
             }),
-            Self::Pair(pair, token) => give_away(on_upgrade, seat, move |stream, early| {
-                connection::run_pair(node, stream, early, pair, token, agreed)
+            Self::Pair(pair, guest, token) => give_away(on_upgrade, seat, move |stream, early| {
+                connection::run_pair(node, stream, early, pair, *guest, token, agreed)
+            }),
+            Self::Room(name, peer, identity) => give_away(on_upgrade, seat, move |stream, early| {
+                connection::run_room(node, stream, early, name, peer, identity, agreed)
             }),
             Self::Echo => give_away(on_upgrade, seat, move |stream, early| {
                 connection::run_echo(node, stream, early, agreed)
@@ -215,7 +236,7 @@ impl Guest {
     }
 }
 
-pub(super) fn named(visit: &Visit, token: Option<&str>) -> Result<whub_core::Identity, Problem> {
+pub(super) fn named(visit: &Visit, token: Option<&str>) -> Result<Identity, Problem> {
     visit.node.authenticate(token).map_err(|fault| {
         visit.node.hub.counters.unauthorized.one();
         fault.into()

@@ -32,6 +32,9 @@ pub(super) enum AnswerBody {
 /// A body that is being written.
 type Writing = Box<dyn FnOnce(LocalWriter) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
+/// The status that accepts a WebSocket.
+const ACCEPTED: u16 = 101;
+
 /// Largest piece of a body, bytes: small enough that the caller's other business gets its turn.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -74,6 +77,16 @@ impl LocalAnswer {
         Fut: Future<Output = ()> + Send + 'static,
     {
         Self::of(Format::Bytes, AnswerBody::Stream(Box::new(|writer| Box::pin(write(writer)))))
+    }
+
+    /// A WebSocket is accepted; `talk` says what there is to say on it.
+    pub(crate) fn accept<F, Fut>(protocol: &str, talk: F) -> Self
+    where
+        F: FnOnce(LocalWriter) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let answer = Self::stream(talk).with_status(ACCEPTED).with_format(Format::Unspecified);
+        if protocol.is_empty() { answer } else { answer.with_header("sec-websocket-protocol", protocol) }
     }
 
     /// The same with another status; 200 to 599.
@@ -146,6 +159,41 @@ impl LocalWriter {
             let packet = Packet::forward(Kind::Data, Flags::NONE, None, &[], piece);
             self.send(packet, false);
             rest = after;
+        }
+    }
+
+    /// Sends a whole message, as fast as the caller takes it. A text is cut between characters, so that every piece is text.
+    pub(crate) async fn say(&mut self, text: bool, message: &[u8]) {
+        let mut rest = message;
+        loop {
+            let wanted = rest.len().min(PIECE_BYTES);
+            let mut count = if wanted == 0 { 0 } else { self.call.take_credit(wanted).await };
+            if text && count < rest.len() {
+                // A character has four bytes at most; its rest is waited for.
+                while count > 0 && rest[count] & 0xc0 == 0x80 {
+                    count -= 1;
+                    self.call.refill(1);
+                }
+                if count == 0 {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            }
+            let (piece, after) = rest.split_at(count);
+            let flags = Flags::NONE.with_if(text, Flags::TEXT).with_if(!after.is_empty(), Flags::MORE);
+            self.send(Packet::forward(Kind::Data, flags, None, &[], piece), false);
+            rest = after;
+            if rest.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Closes a WebSocket; the code 0 says none.
+    pub(crate) fn close(self, close: u16, reason: &str) {
+        let data = Data { close, reason, ..Data::default() };
+        if self.call.settle().is_some() {
+            self.send(Packet::build_with(&Body::Data(data), Flags::END, None, &[]), true);
         }
     }
 

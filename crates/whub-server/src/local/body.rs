@@ -47,6 +47,16 @@ impl LocalBody {
         None
     }
 
+    /// The next piece of a message, of a WebSocket that was accepted.
+    pub(crate) async fn message(&mut self) -> LocalPiece {
+        let packet = self.call.next_upload().await;
+        let flags = packet.head(0).flags;
+        self.ended = flags.contains(Flags::END);
+        let closing = self.ended.then(|| closing(&packet));
+        let bytes = self.take(packet.payload());
+        LocalPiece { text: flags.contains(Flags::TEXT), more: flags.contains(Flags::MORE), bytes, closing }
+    }
+
     /// The whole body.
     ///
     /// # Errors
@@ -77,6 +87,24 @@ impl LocalBody {
             self.call.grant(std::mem::take(&mut self.taken));
         }
         bytes
+    }
+}
+
+/// A piece of a message.
+#[derive(Debug)]
+pub(crate) struct LocalPiece {
+    pub(crate) text: bool,
+    /// The message goes on in the next one.
+    pub(crate) more: bool,
+    pub(crate) bytes: Bytes,
+    /// The caller has closed, with this code and reason. Where there are no bytes, there is no message.
+    pub(crate) closing: Option<(u16, String)>,
+}
+
+fn closing(packet: &whub_core::Packet) -> (u16, String) {
+    match packet.frame().map(|frame| frame.body) {
+        Ok(Body::Data(data)) => (data.close, data.reason.to_owned()),
+        Ok(_) | Err(_) => (0, String::new()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use whub_core::Letter;
-use whub_proto::Kind;
+use whub_proto::{Flags, Kind};
 
 /// Something for a session that frames for itself.
 #[derive(Debug)]
@@ -28,11 +28,14 @@ pub(crate) enum Private {
 }
 
 impl Private {
-    /// A published message, as the counters of deliveries mean it.
+    /// A published message or the last piece of a room's, as the counters of deliveries mean it.
     pub(crate) fn is_message(&self) -> bool {
         match self {
             Self::Data { .. } => false,
-            Self::Packet { packet, .. } => packet.head(0).kind == Kind::Message,
+            Self::Packet { packet, .. } => {
+                let head = packet.head(0);
+                head.kind == Kind::Message || (head.kind == Kind::Data && !head.flags.contains(Flags::MORE))
+            }
         }
     }
 

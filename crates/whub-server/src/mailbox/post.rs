@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 
 use bytes::Bytes;
-use whub_core::{Fate, Fault, Framing, Letter, Parcel, Post, Publication, Sent, SessionId, Undelivered};
+use whub_core::{
+    Fate, Fault, Framing, Letter, Packet, Parcel, Post, Publication, Sent, SessionId, Undelivered,
+};
 use whub_proto::Code;
 
 use crate::config::SlowPolicy;
@@ -47,13 +49,16 @@ impl Post for PeerMailbox {
         }
         match parcel {
             Parcel::Framed { bytes, messages } => self.write_or_queue(&mut state, bytes, messages, None),
-            Parcel::Packet { id, packet } if self.framing == Framing::Private => {
-                self.push_private(&mut state, Private::Packet { id, packet: packet.clone() })
+            Parcel::Packet { id, packet } => self.send_packet(&mut state, id, packet),
+            Parcel::News { .. } if state.load() > self.news_bytes_max() => {
+                self.kick(&mut state);
+                Sent::Gone
             }
-            Parcel::Packet { id, packet } => {
-                let mut bytes = Vec::with_capacity(packet.weight() + 16);
-                framing::encode_packet(&mut bytes, self.framing, id, packet);
-                self.write_or_queue(&mut state, &bytes, 0, None)
+            Parcel::News { id, packet } => {
+                if let Some(missed) = state.gaps.take_room(id) {
+                    self.send_packet(&mut state, id, &missed);
+                }
+                self.send_packet(&mut state, id, packet)
             }
             Parcel::Data { seat, text, end, payload } if self.framing == Framing::Private => {
                 let payload = Bytes::copy_from_slice(payload);
@@ -84,6 +89,10 @@ impl Post for PeerMailbox {
         false
     }
 
+    fn forget_room(&self, seat: u64) {
+        self.lock().gaps.take_room(seat);
+    }
+
     fn publish(&self, publication: &dyn Publication) -> Fate {
         let mut state = self.lock();
         if state.closed {
@@ -95,16 +104,16 @@ impl Post for PeerMailbox {
         if !state.gaps.is_empty() {
             self.report_gaps(&mut state);
         }
-        let messages = u32::try_from(publication.packets().len()).unwrap_or(u32::MAX);
         if self.framing == Framing::Private {
+            let id = publication.seat();
             for packet in publication.packets() {
-                self.push_private(&mut state, Private::Packet { id: 0, packet: packet.clone() });
+                self.push_private(&mut state, Private::Packet { id, packet: packet.clone() });
             }
             return Fate::Queued;
         }
         let bytes = publication.framed(self.framing);
         let clear = state.backlog.is_clear();
-        match self.write_or_queue(&mut state, &bytes, messages, Some(&bytes)) {
+        match self.write_or_queue(&mut state, &bytes, publication.count(), Some(&bytes)) {
             Sent::Gone => Fate::DroppedGone,
             Sent::Room | Sent::Wait if clear && state.backlog.is_clear() => Fate::Delivered,
             Sent::Room | Sent::Wait => Fate::Queued,
@@ -114,7 +123,11 @@ impl Post for PeerMailbox {
 
 impl PeerMailbox {
     fn drop_slow(&self, state: &mut State, publication: &dyn Publication) -> Fate {
-        let count = u32::try_from(publication.packets().len()).unwrap_or(u32::MAX);
+        let count = publication.count();
+        if publication.is_room() {
+            state.gaps.drop_in_room(publication.seat(), publication.channel(), count);
+            return Fate::DroppedSlow;
+        }
         match self.slow {
             SlowPolicy::Drop => state.gaps.drop(publication.channel(), count),
             SlowPolicy::Conflate => {
@@ -136,6 +149,20 @@ impl PeerMailbox {
         self.wake(state);
     }
 
+    fn send_packet(&self, state: &mut State, id: u64, packet: &Packet) -> Sent {
+        if self.framing == Framing::Private {
+            return self.push_private(state, Private::Packet { id, packet: packet.clone() });
+        }
+        let mut bytes = Vec::with_capacity(packet.weight() + 16);
+        framing::encode_packet(&mut bytes, self.framing, id, packet);
+        self.write_or_queue(state, &bytes, 0, None)
+    }
+
+    /// News of a room are not dropped. Who is over its budget by this much has stopped reading.
+    fn news_bytes_max(&self) -> usize {
+        self.budget.saturating_mul(NEWS_OVERRUN).saturating_add(self.hub.limits.message_bytes)
+    }
+
     fn push_private(&self, state: &mut State, item: Private) -> Sent {
         state.mail_bytes += item.weight();
         state.mail.push_back(Mail::Private(item));
@@ -143,6 +170,9 @@ impl PeerMailbox {
         if state.load() > self.budget { Sent::Wait } else { Sent::Room }
     }
 }
+
+/// News may pile up to this many times the budget, on top of one long message, before the receiver is closed.
+const NEWS_OVERRUN: usize = 16;
 
 /// What belongs to calls under way may pile up to this many times the budget before the receiver is closed. Each call is
 /// bounded by its credit, so only a peer that stopped reading gets there. A provider may be sent many uploads at once.
@@ -157,6 +187,9 @@ fn overrun(letter: &Letter) -> usize {
         | Letter::Placed { .. }
         | Letter::Paired { .. }
         | Letter::Parted { .. }
+        | Letter::Expelled { .. }
+        | Letter::Replaced { .. }
+        | Letter::Stirred { .. }
         | Letter::Drain { .. }
         | Letter::Recheck
         | Letter::Kick(_) => usize::MAX,

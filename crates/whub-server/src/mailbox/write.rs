@@ -105,13 +105,16 @@ impl PeerMailbox {
     pub(super) fn report_gaps(&self, state: &mut State) {
         let Caught { gaps, latest } = state.gaps.take();
         if self.framing == Framing::Private {
-            let packets = gaps.into_iter().chain(latest);
-            state.mail.extend(packets.map(|packet| Mail::Private(Private::Packet { id: 0, packet })));
+            let packets = gaps.into_iter().chain(latest.into_iter().map(|packet| (0, packet)));
+            state.mail.extend(packets.map(|(id, packet)| Mail::Private(Private::Packet { id, packet })));
             self.wake(state);
             return;
         }
         let mut bytes = Vec::new();
-        for packet in gaps.iter().chain(&latest) {
+        for (id, packet) in &gaps {
+            framing::encode_packet(&mut bytes, self.framing, *id, packet);
+        }
+        for packet in &latest {
             framing::encode_packet(&mut bytes, self.framing, 0, packet);
         }
         state.backlog.push(bytes.into(), u32::try_from(latest.len()).unwrap_or(u32::MAX));

@@ -2,6 +2,7 @@
 
 mod clients;
 mod connections;
+mod endpoints;
 mod messaging;
 mod routing;
 mod rule;
@@ -24,5 +25,6 @@ pub(crate) fn all() -> Vec<Box<dyn DynModule>> {
         boxed(ServiceManager::default()),
         boxed(Messaging::default()),
         boxed(StatusModule),
+        boxed(endpoints::Endpoints),
     ]
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use whub_proto::{Body, Data, Flags, Request};
 use whub_server::config::{Endpoint, EndpointAccess, Secret, Target, Token};
 
 use crate::browser::{Answer, Browser};
@@ -338,4 +339,48 @@ async fn a_change_touches_only_the_sockets_of_what_went_or_moved() {
     let (_, answer) = upgrade(&node, "/gateway/adjust", "").await;
     assert_eq!((answer.status, answer.json()["slug"].as_str().unwrap()), (503, "gateway.full"));
     assert_eq!(upgrade(&node, "/gateway/move", "").await.1.status, 101);
+}
+
+#[tokio::test]
+async fn over_the_protocol_an_endpoint_is_a_call_that_opens_a_websocket() {
+    let (_echo, url) = echo().await;
+    let node = with(vec![dialled("echo", &[url])]).await;
+    let mut client = node.client().await;
+    let request = Request { path: "/gateway/Echo", method: "WEBSOCKET", ..Request::default() };
+    client.say(1, &Body::Request(request)).await;
+    let answer = client.hear().await;
+    let Body::Response(response) = answer.frame().body else { panic!("{answer:?}") };
+    assert_eq!(response.status, 101);
+    client.send(1, Flags::TEXT, &Body::Data(Data::default()), "häll".as_bytes()).await;
+    let heard = client.hear().await;
+    assert_eq!((heard.payload.as_slice(), heard.flags), ("häll".as_bytes(), Flags::TEXT));
+    // In pieces.
+    client.send(1, Flags::MORE, &Body::Data(Data::default()), b"one ").await;
+    client.send(1, Flags::NONE, &Body::Data(Data::default()), b"two").await;
+    assert_eq!(client.hear().await.payload, b"one two");
+    let close = Data { close: 4001, reason: "bye", ..Data::default() };
+    client.send(1, Flags::END, &Body::Data(close), b"").await;
+    let last = client.hear().await;
+    let Body::Data(data) = last.frame().body else { panic!("{last:?}") };
+    assert_eq!((data.close, last.flags), (4001, Flags::END));
+}
+
+#[tokio::test]
+async fn over_the_protocol_a_lost_endpoint_and_an_unknown_one_are_told() {
+    let stage = Stage::open("/").await;
+    let node = with(vec![dialled("a", std::slice::from_ref(&stage.url))]).await;
+    let mut client = node.client().await;
+    let ask = |path| Body::Request(Request { path, method: "WEBSOCKET", ..Request::default() });
+    client.say(1, &ask("/gateway/a/x")).await;
+    let (socket, head) = stage.accept("").await;
+    assert!(head.starts_with("GET /x HTTP/1.1"), "{head}");
+    client.hear().await;
+    drop(socket);
+    let last = client.hear().await;
+    let Body::Data(data) = last.frame().body else { panic!("{last:?}") };
+    assert_eq!((data.close, last.flags), (1012, Flags::END));
+    client.say(3, &ask("/gateway/nowhere")).await;
+    let refused = client.hear().await;
+    let Body::Error(failure) = refused.frame().body else { panic!("{refused:?}") };
+    assert_eq!(failure.slug, "gateway.unknown");
 }

@@ -23,6 +23,8 @@ mod openers;
 mod own_paths;
 mod pairs;
 mod providers;
+mod reloading;
+mod rooms;
 mod rules;
 mod smuggling;
 mod trailers;

@@ -240,3 +240,81 @@ async fn a_stopping_node_turns_away_who_waits_and_lets_the_others_finish() {
     assert!(get.chunk().await.is_none());
     (&mut node.running).await.unwrap();
 }
+
+#[tokio::test]
+async fn requests_need_the_secret_of_the_pair() {
+    let node = Node::start().await;
+    let mut member = node.client().await;
+    let join = Join { room: "x", mode: RoomMode::Pair, secret: "s3cret", ..Join::default() };
+    member.say(1, &Body::Join(join)).await;
+    assert_eq!((member.hear().await.kind, member.hear().await.kind), (Kind::Ok, Kind::RoomEvent));
+    for field in ["", "\nWhub-Pair-Secret: S3cret", "\nWhub-Pair-Secret: s3cre"] {
+        let answer = Browser::visit(&node).await.ask(&format!("GET /pair/x{field}"), b"").await;
+        assert_eq!((answer.status, &answer.json()["slug"]), (403, &"pair.secret".into()), "{field}");
+        assert!(!answer.text().to_lowercase().contains("s3cre"), "secrets are not repeated");
+    }
+    let mut get = Browser::visit(&node).await;
+    get.write("GET /pair/x HTTP/1.1\r\nHost: localhost\r\nWhub-Pair-Secret: s3cret\r\n\r\n").await;
+    assert_eq!(get.head().await.status, 200);
+    assert_eq!(member.hear().await.kind, Kind::RoomEvent);
+    // Whoever comes first sets it, however that was.
+    let mut put = Browser::visit(&node).await;
+    put.write(
+        "PUT /pair/y HTTP/1.1\r\nHost: localhost\r\nWhub-Pair-Secret: s3cret\r\nContent-Length: 2\r\n\r\n",
+    )
+    .await;
+    node.until(|hub| hub.pairs.waiting() == 1).await;
+    assert_eq!(Browser::visit(&node).await.ask("GET /pair/y", b"").await.status, 403);
+    let taken = Browser::visit(&node).await.ask("GET /pair/y\nWhub-Pair-Secret: other", b"").await;
+    assert_eq!(taken.status, 403);
+}
+
+/// Opens a page's WebSocket at `/pair/x`; gives the answer's subprotocol.
+async fn open_page(node: &Node, fields: &str) -> (Browser, Option<String>) {
+    let mut page = Browser::visit(node).await;
+    let head = format!(
+        "GET /pair/x\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=={fields}"
+    );
+    let answer = page.ask(&head, b"").await;
+    assert_eq!(answer.status, 101);
+    let chosen = answer.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol"));
+    let chosen = chosen.map(|(_, value)| value.clone());
+    (page, chosen)
+}
+
+#[tokio::test]
+async fn pages_bring_the_secret_as_a_subprotocol_that_is_never_chosen() {
+    let node = Node::start().await;
+    let (good, bad) = ("whub.secret.czNjcmV0", "whub.secret.czNjcmU");
+    let (mut first, chosen) =
+        open_page(&node, &format!("\nSec-WebSocket-Protocol: whub.plain, {good}")).await;
+    assert_eq!(chosen.as_deref(), Some("whub.plain"));
+    assert_eq!(first.exactly(17).await, b"\x81\x0f/status:waiting");
+    for offer in [String::new(), format!("\nSec-WebSocket-Protocol: whub.plain, {bad}")] {
+        let (mut refused, _) = open_page(&node, &offer).await;
+        let close = refused.exactly(4).await;
+        assert_eq!((close[0], &close[2..4]), (0x88, &4403_u16.to_be_bytes()[..]), "{offer}");
+    }
+    let (mut second, chosen) = open_page(&node, &format!("\nSec-WebSocket-Protocol: {good}, mine")).await;
+    assert_eq!(chosen.as_deref(), Some("mine"));
+    assert_eq!(second.exactly(19).await, b"\x81\x11/status:connected");
+    assert_eq!(first.exactly(14 + 19).await, b"\x81\x0c/remote:open\x81\x11/status:connected");
+    let mut page = Browser::visit(&node).await;
+    let head = "GET /pair/x\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Protocol: whub.secret.~~";
+    assert_eq!(page.ask(head, b"").await.status, 400);
+}
+
+#[tokio::test]
+async fn who_is_refused_is_hung_up_on_without_being_waited_for() {
+    let node = Node::start().await;
+    let (mut first, _) = open_page(&node, "\nWhub-Pair-Secret: s3cret").await;
+    assert_eq!(first.exactly(17).await, b"\x81\x0f/status:waiting");
+    let (refused, _) = open_page(&node, "").await;
+    // It says nothing more; the hub does not mind.
+    refused.until_the_end().await;
+    node.until(|hub| hub.counters.sessions_opened.read() == 2 && hub.counters.sessions_closed.read() == 1)
+        .await;
+    assert_eq!(node.hub.pairs.waiting(), 1);
+}

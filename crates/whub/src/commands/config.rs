@@ -1,4 +1,7 @@
-//! `whub config check|show`: what a node would do with its configuration, without starting it.
+//! `whub config check|show`: what a node would do with its configuration, without starting it; `plan|reload`: what one
+//! that runs does with it.
+
+mod plan;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -6,7 +9,7 @@ use whub_server::config::{Loaded, Problem, Problems, check_files};
 
 use crate::{exit::Failure, output, settings::Settings};
 
-/// Check or show the configuration of a hub
+/// Check or show the configuration of a hub, or have it read again
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ConfigCommand {
@@ -18,7 +21,12 @@ const EXAMPLES: &str = "\
 Examples:
   whub config check --config whub.toml
   whub config show --config whub.toml --set limits.drain=30s
-  whub config show --json | jq '.values[\"listen\"]'";
+  whub config show --json | jq '.values[\"listen\"]'
+  whub config plan                       what the running hub would change; no socket is touched
+  whub config reload                     have it changed
+
+plan and reload ask the hub that --server names, which reads its own files. They take a token with `admin = true`, where
+there are tokens.";
 
 #[derive(Debug, Subcommand)]
 enum What {
@@ -26,6 +34,10 @@ enum What {
     Check(Arguments),
     /// Print every value in effect and where it came from; secrets are redacted
     Show(Arguments),
+    /// Ask the running hub what reading its configuration again would change: endpoints with their sockets, and keys
+    Plan(plan::Asked),
+    /// Have the running hub read its configuration again, and say what changed
+    Reload(plan::Asked),
 }
 
 #[derive(Args, Debug)]
@@ -40,14 +52,18 @@ struct Arguments {
 
 impl ConfigCommand {
     pub(crate) fn wants_json(&self) -> bool {
-        let (What::Check(arguments) | What::Show(arguments)) = &self.what;
-        arguments.json
+        match &self.what {
+            What::Check(arguments) | What::Show(arguments) => arguments.json,
+            What::Plan(asked) | What::Reload(asked) => asked.json,
+        }
     }
 
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match &self.what {
             What::Check(arguments) => check(arguments),
             What::Show(arguments) => show(arguments),
+            What::Plan(asked) => asked.plan(),
+            What::Reload(asked) => asked.reload(),
         }
     }
 }

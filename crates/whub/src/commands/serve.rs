@@ -1,6 +1,9 @@
 //! `whub serve`: configuration, log, signals; the hub itself is `whub_server`.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde_json::json;
@@ -8,10 +11,10 @@ use tokio::{
     signal::unix::{Signal, SignalKind},
     sync::oneshot,
 };
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use whub_server::{
-    Handle, Server,
-    config::{Config, Loaded, LogFormat, differences, reloaded},
+    ConfigSource, Server,
+    config::{Config, Loaded, LogFormat, Problems},
 };
 use whub_transport::descriptors;
 
@@ -48,7 +51,7 @@ Standard output says `listening on ws://127.0.0.1:9482`, one line per listener, 
 (with --log json: an object with \"listening\"); the relay's lines come last and end with ` (relay)`. The log goes to standard error.
 
 SIGTERM and SIGINT stop in peace: calls in flight finish within limits.drain; a second signal stops at once,
-with exit code 1. SIGHUP reads the configuration again.";
+with exit code 1. SIGHUP reads the configuration again, and so does a change of its files (reload.watch).";
 
 /// Flags of the plan that are not built yet. They are known, so that nobody takes silence for consent.
 #[derive(Args, Debug)]
@@ -72,19 +75,20 @@ impl Serve {
             Ok(limit) => info!(limit, "descriptors"),
             Err(error) => warn!("the limit of descriptors stays as it is: {error}"),
         }
-        runtime::run_hub(self.serve(loaded, &levels))
+        runtime::run_hub(self.serve(loaded, levels))
     }
 
-    async fn serve(&self, loaded: Loaded, levels: &Levels) -> Result<(), Failure> {
+    async fn serve(&self, loaded: Loaded, levels: Levels) -> Result<(), Failure> {
         // Before anything is announced, so that whoever reads the announcement can send signals.
         let mut signals = Signals::new()?;
         let name = loaded.config.node.name.clone().unwrap_or_else(host_name);
-        let server =
-            Server::bind(loaded.config.clone(), &name).await.map_err(|error| cannot_start(&error))?;
-        announce(&server, loaded.config.log.format)?;
+        let format = loaded.config.log.format;
+        let source = Sources { settings: self.settings.clone(), levels };
+        let built = Server::builder(loaded.config).name(&name).source(source).build().await;
+        let server = built.map_err(|error| cannot_start(&error))?;
+        announce(&server, format)?;
         info!(node = name, version = env!("WHUB_VERSION"), "serving");
-        let mut reload =
-            Reload { handle: server.handle(), running: loaded.config, settings: &self.settings, levels };
+        let handle = server.handle();
         let (stop, stopped) = oneshot::channel::<()>();
         let mut stop = Some(stop);
         let mut serving = std::pin::pin!(server.run(async { drop(stopped.await) }));
@@ -101,7 +105,8 @@ impl Serve {
                     }
                     None => return Err(Failure::new(Exit::Failed, "stopped at once by a second signal")),
                 },
-                _ = signals.hangup.recv() => reload.now(),
+                // What comes of it is in the log.
+                _ = signals.hangup.recv() => drop(handle.reread()),
             }
         }
     }
@@ -131,40 +136,24 @@ async fn stop_signal(interrupt: &mut Signal, terminate: &mut Signal) {
     }
 }
 
-/// Everything that reading the configuration again takes.
-struct Reload<'a> {
-    handle: Handle,
-    running: Config,
-    settings: &'a Settings,
-    levels: &'a Levels,
+/// The configuration as this command got it: from a file, the environment and flags.
+#[derive(Debug)]
+struct Sources {
+    settings: Settings,
+    levels: Levels,
 }
 
-impl Reload<'_> {
-    /// Takes over what can change. A configuration with problems is refused as a whole.
-    fn now(&mut self) {
-        let fresh = match self.settings.load() {
-            Ok(fresh) => fresh,
-            Err(failure) => return error!("the configuration was not read again: {failure}"),
-        };
-        for warning in &fresh.warnings {
-            warn!("{warning}");
-        }
-        let now = match reloaded(&self.running, &fresh.config) {
-            Ok(now) => now,
-            Err(problems) => return error!("the configuration was not read again: {problems}"),
-        };
-        for difference in differences(&self.running, &fresh.config) {
-            let key = difference.key;
-            if difference.reloadable {
-                info!("{key} changed");
-            } else {
-                warn!("{key} changed, which waits for the next start");
-            }
-        }
-        self.levels.set(&now.log.level);
-        self.handle.reload(now.clone());
-        self.running = now;
-        info!("the configuration was read again");
+impl ConfigSource for Sources {
+    fn read(&self) -> Result<Loaded, Problems> {
+        self.settings.load()
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.settings.config.iter().cloned().collect()
+    }
+
+    fn applied(&self, config: &Config) {
+        self.levels.set(&config.log.level);
     }
 }
 

@@ -56,6 +56,8 @@ fn show(status: &Value, services: &Value) -> String {
         ("sessions", "sessions"),
         ("filters", "filters"),
         ("waiting", "waiting halves"),
+        ("rooms", "rooms"),
+        ("room_members", "room members"),
         ("queued", "queued"),
     ] {
         rows.push((label.to_owned(), number(key).to_string()));
@@ -100,7 +102,7 @@ mod tests {
     fn people_get_tables() {
         let status = json!({
             "node": "north", "server": "whub/0.1.0", "uptime_ms": 61_234, "stopping": false,
-            "sessions": 3, "filters": 1, "waiting": 0, "queued": 0,
+            "sessions": 3, "filters": 1, "waiting": 0, "rooms": 2, "room_members": 5, "queued": 0,
             "counters": { "calls_begun": 7, "calls_lost": 0 },
         });
         let services = json!([{ "pattern": "/math/:op", "providers": 2, "inflight": 1, "calls": 7 }]);
@@ -109,6 +111,8 @@ mod tests {
                         sessions        3\n\
                         filters         1\n\
                         waiting halves  0\n\
+                        rooms           2\n\
+                        room members    5\n\
                         queued          0\n\
                         calls begun     7\n\
                         \n\

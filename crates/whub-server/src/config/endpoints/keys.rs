@@ -92,7 +92,7 @@ pub(crate) static ENDPOINT_KEYS: &[Key<EndpointDraft>] = &[
     unset(
         "authorization",
         Field::Credential(|e| &mut e.authorization),
-        "Value of `Authorization` of every request to an upstream, such as `Bearer …`; at most one of this, \
+        "Value of `Authorization` of every request to an upstream, such as `Basic …`; without a scheme, a bearer's. At most one of this, \
          `authorization_file` and `authorization_env` is set.",
     ),
     unset(
@@ -269,5 +269,19 @@ fn blank() -> EndpointDraft {
         command_folder: None,
         command_restarts: 0,
         command_stop: Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_that_a_program_makes_has_the_defaults_of_the_keys() {
+        let made = Endpoint::new("a", Target::Pair("p".to_owned()));
+        let (mut made, mut silent) = (EndpointDraft::from(&made), EndpointDraft::default());
+        for key in ENDPOINT_KEYS.iter().filter(|key| !matches!(key.name, "name" | "pair")) {
+            assert_eq!(key.field.show(&mut made), key.field.show(&mut silent), "{}", key.name);
+        }
     }
 }

@@ -7,7 +7,7 @@ use whub_transport::{
     address::{Host, HostPort},
 };
 
-use super::{Config, EndpointUrl, Target};
+use super::{Config, Endpoint, EndpointUrl, Target};
 
 impl EndpointUrl {
     /// Whether this is where a node listens, as far as can be told without asking a name server: the same port, and
@@ -37,16 +37,24 @@ fn meets(listener: &HostPort, host: &Host) -> bool {
     })
 }
 
-/// The listener of this configuration that `url` leads to.
-pub(crate) fn listener<'a>(config: &'a Config, url: &EndpointUrl) -> Option<&'a ListenAddress> {
-    config.listen.iter().chain(&config.relay.listen).find(|listener| url.reaches(listener))
+/// Where a node of this configuration listens.
+pub(super) fn listeners(config: &Config) -> impl Iterator<Item = &ListenAddress> {
+    config.listen.iter().chain(&config.relay.listen)
 }
 
 /// The first endpoint that leads to the hub itself, in a sentence.
 pub(crate) fn flaw(config: &Config) -> Option<String> {
-    config.endpoints.iter().find_map(|endpoint| {
+    let listeners: Vec<_> = listeners(config).cloned().collect();
+    itself(&config.endpoints, &listeners)
+}
+
+/// The first of these endpoints that leads to one of these listeners, in a sentence.
+pub(crate) fn itself(endpoints: &[Endpoint], listeners: &[ListenAddress]) -> Option<String> {
+    endpoints.iter().find_map(|endpoint| {
         let Target::Upstreams(urls) = &endpoint.target else { return None };
-        let (url, listener) = urls.iter().find_map(|url| Some((url, listener(config, url)?)))?;
+        let reached =
+            |url| Some((url, listeners.iter().find(|listener| EndpointUrl::reaches(url, listener))?));
+        let (url, listener) = urls.iter().find_map(reached)?;
         Some(sentence(&endpoint.name, url, listener))
     })
 }

@@ -260,7 +260,7 @@ fn itself(written: &Written, name: &str, target: &Target, config: &Config, repor
     let Target::Upstreams(urls) = target else { return };
     let key = if written.place("url").is_some() { "url" } else { "upstreams" };
     for url in urls {
-        if let Some(listener) = own::listener(config, url) {
+        if let Some(listener) = own::listeners(config).find(|listener| url.reaches(listener)) {
             report.problem(written.at(key), own::sentence(name, url, listener));
         }
     }

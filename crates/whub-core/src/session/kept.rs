@@ -1,0 +1,769 @@
+//! A seat in a pair that outlives its connection for a while.
+//!
+//! Others hold it by a mailbox of its own, which keeps what it passes on until the client is known to have it. So a
+//! connection that is lost takes nothing with it: the partner's words wait here, and the next connection begins where
+//! the last one ended. What the client says goes through here too, so that it is counted once, whichever connection
+//! brought it.
+//!
+//! ```text
+//!  partner --> inward: ring, letters --> line: mailbox of the connection, if there is one
+//!  partner <-- outward: seat, count  <-- the session that has the latest generation
+//! ```
+//!
+//! Two locks, because two kept seats speak to each other. `outward` is taken first; with it held, others' `inward` may be
+//! taken, and nobody's `outward`. Pairs without such seats pass neither.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use whub_proto::names::PairId;
+use whub_proto::{Body, Code, Credit, RoomEvent, RoomWhat};
+
+use crate::fault::Fault;
+use crate::hub::Hub;
+use crate::letter::Letter;
+use crate::mailbox::{Framing, Mailbox, Parcel, Post, Sent, SessionId, Undelivered};
+use crate::packet::Packet;
+use crate::pairs::{Guest, Half, Manner, SeatToken, event, replaced};
+use crate::session::seat::{Seat, Standing, part};
+
+/// What a message or an event counts beside its payload, for the ring and for credit, bytes.
+const ENVELOPE: u64 = 64;
+
+/// Who acknowledges does so before this many bytes are outstanding.
+const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
+
+/// So the ring is never smaller than what may be outstanding between two acknowledgements, twice.
+const RING_BYTES_MIN: u64 = 2 * ACKNOWLEDGE_BYTES;
+
+/// The seat.
+pub(crate) struct KeptSeat {
+    session: SessionId,
+    pair: PairId,
+    token: SeatToken,
+    grace: Duration,
+    ring_bytes: u64,
+    // What others say. Held for a push, and for the write that it leads to.
+    inward: Mutex<Inward>,
+    // What the client says. Held while that is passed on, so that it keeps its order when connections change.
+    outward: Mutex<Outward>,
+}
+
+#[derive(Default)]
+struct Inward {
+    line: Option<Line>,
+    /// The session has let go of the seat, and another is waited for.
+    away: bool,
+    letters: VecDeque<Letter>,
+    ring: Ring,
+    /// While the session has yet to speak, others wait.
+    held: Option<Vec<Item>>,
+    waiting: Vec<Waker>,
+    over: bool,
+}
+
+struct Outward {
+    seat: Option<Seat>,
+    /// Counts the connections; only the latest may act.
+    generation: u64,
+    /// Messages of the client that were taken.
+    received: u64,
+    /// Of these, bytes that the client has not been told of.
+    outstanding: u64,
+    /// The client wants to be told, because it keeps what it said until then.
+    acknowledges: bool,
+    ended: bool,
+    /// Until when the client is waited for.
+    until: Option<Instant>,
+    /// It stepped aside from waiting when the connection was lost.
+    aside: bool,
+    member: u32,
+}
+
+/// The connection that serves a seat.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    pub(super) mailbox: Mailbox,
+    /// The id of the `Join` there.
+    pub(super) id: u64,
+}
+
+/// What a session that speaks for a seat holds.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) kept: Arc<KeptSeat>,
+    generation: u64,
+    /// The partner, by way of the seat.
+    partner: Option<Half>,
+}
+
+/// How a seat was taken, or taken again.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) hold: Hold,
+    pub(super) member: u32,
+    pub(super) received: u64,
+    pub(super) ended: bool,
+}
+
+/// What became of a seat while its letters were read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It goes on.
+    Stands,
+    /// Another connection has it.
+    TakenOver,
+    /// It is over; the client has been told.
+    Over,
+}
+
+impl Hold {
+    pub(super) fn partner(&self) -> Option<&Half> {
+        self.partner.as_ref()
+    }
+
+    /// Reads the letters of the seat.
+    pub(super) fn handle_letters(&mut self, hub: &Hub) -> Fate {
+        let mut outward = self.kept.outward();
+        if outward.generation != self.generation || outward.seat.is_none() {
+            return Fate::TakenOver;
+        }
+        let fate = self.kept.read_letters(hub, &mut outward);
+        self.partner = self.kept.partner(&outward);
+        fate
+    }
+
+    /// The client said something while alone: it was taken, and reached nobody.
+    pub(super) fn handle_alone(&self, end: bool, bytes: usize) {
+        let mut outward = self.kept.outward();
+        if outward.generation == self.generation {
+            outward.ended |= end;
+            self.kept.count(&mut outward, bytes, end);
+        }
+    }
+
+    /// The client has so much, and wants to be told of what it says itself.
+    pub(super) fn handle_credit(&self, bytes: u32) {
+        let mut outward = self.kept.outward();
+        if outward.generation != self.generation {
+            return;
+        }
+        outward.acknowledges = true;
+        let mut inward = self.kept.inward();
+        inward.ring.acknowledge(bytes.into());
+        inward.relieve(self.kept.ring_bytes);
+    }
+
+    /// The connection is lost: the seat waits for another one.
+    pub(super) fn detach(self, hub: &Hub, now: Instant) {
+        self.kept.detach(hub, self.generation, now);
+    }
+
+    pub(super) fn leave(self, hub: &Hub) {
+        let mut outward = self.kept.outward();
+        if outward.generation == self.generation {
+            self.kept.finish(hub, &mut outward);
+        }
+    }
+}
+
+impl KeptSeat {
+    /// Takes a seat that will be kept. What there is to be said of it waits for the session to speak first.
+    pub(super) fn take(
+        hub: &Hub,
+        now: Instant,
+        pair: PairId,
+        line: Line,
+        guest: Guest,
+        (token, grace): (SeatToken, Duration),
+    ) -> Result<Taken, Fault> {
+        let kept = Arc::new(Self {
+            session: hub.next_session(),
+            pair: pair.clone(),
+            token,
+            grace,
+            ring_bytes: (hub.limits.mailbox_bytes as u64).max(RING_BYTES_MIN),
+            inward: Mutex::new(Inward { line: Some(line), ..Inward::default() }),
+            outward: Mutex::new(Outward::default()),
+        });
+        let mailbox = Mailbox::new(kept.clone());
+        let me = Half { mailbox, seat: 0, serial: token.serial, manner: Manner::Follower };
+        let mut outward = kept.outward();
+        let (seat, standing) = Seat::take(hub, now, pair, me, guest)?;
+        outward.seat = Some(seat);
+        outward.member = standing.member();
+        kept.report(&standing);
+        hub.pairs.keeping.insert(Arc::clone(&kept));
+        let hold = kept.hold_of(&outward);
+        let (member, received) = (outward.member, 0);
+        drop(outward);
+        Ok(Taken { hold, member, received, ended: false })
+    }
+
+    /// Takes the seat again, from whichever connection has it. The client has `received` messages and events.
+    pub(super) fn attach(self: &Arc<Self>, hub: &Hub, line: Line, received: u64) -> Result<Taken, Fault> {
+        let mut outward = self.outward();
+        if outward.seat.is_none() {
+            return Err(no_seat());
+        }
+        line.mailbox.hold();
+        let stale = self.inward().attach(line, received, &self.pair)?;
+        outward.generation += 1;
+        // The answer says what was taken.
+        outward.outstanding = 0;
+        if let Some(stale) = stale {
+            // It finds out that it has the seat no more. One that is gone has to find out nothing.
+            let _ = stale.mailbox.post(Letter::Stirred { seat: stale.id, serial: self.token.serial });
+        }
+        if let Some(until) = outward.until.take() {
+            hub.pairs.keeping.expect_no_more(until, self.token.serial);
+            if let Some(partner) = outward.seat.as_ref().and_then(Seat::partner) {
+                partner.hear_of_partner(&self.pair, RoomWhat::Back);
+            }
+        }
+        let fate = self.read_letters(hub, &mut outward);
+        let aside = std::mem::take(&mut outward.aside);
+        if fate == Fate::Stands && aside {
+            self.wait_again(hub, &mut outward);
+        }
+        let taken = Taken {
+            hold: self.hold_of(&outward),
+            member: outward.member,
+            received: outward.received,
+            ended: outward.ended,
+        };
+        drop(outward);
+        Ok(taken)
+    }
+
+    /// Whether the seat is one in this pair, and the token its own.
+    pub(super) fn is(&self, pair: &PairId, token: &SeatToken) -> bool {
+        self.token.is(token) && self.pair == *pair
+    }
+
+    pub(crate) fn serial(&self) -> u64 {
+        self.token.serial
+    }
+
+    pub(super) fn token(&self) -> String {
+        self.token.text()
+    }
+
+    /// Nobody came back in time.
+    pub(crate) fn handle_overdue(&self, hub: &Hub) {
+        let mut outward = self.outward();
+        if outward.until.is_some() {
+            self.finish(hub, &mut outward);
+        }
+    }
+
+    /// Another has taken its place. While there is a connection its session is told by a letter.
+    pub(super) fn handle_replaced(&self, hub: &Hub) {
+        self.handle_overdue(hub);
+    }
+
+    fn detach(self: &Arc<Self>, hub: &Hub, generation: u64, now: Instant) {
+        let mut outward = self.outward();
+        if outward.generation != generation || outward.seat.is_none() {
+            return;
+        }
+        loop {
+            let letter = self.inward().next_letter_or_away();
+            let Some(letter) = letter else { break };
+            if self.handle_letter(hub, &mut outward, letter) == Fate::Over {
+                return;
+            }
+        }
+        let Some(seat) = &outward.seat else { return };
+        // Who comes meanwhile is not told of somebody that is not there.
+        outward.aside = seat.partner().is_none() && seat.step_aside(hub);
+        let until = now + self.grace;
+        if !hub.pairs.keeping.expect(until, Arc::clone(self), hub.limits.pair_seats) {
+            self.finish(hub, &mut outward);
+            return;
+        }
+        outward.until = Some(until);
+        if let Some(partner) = outward.seat.as_ref().and_then(Seat::partner) {
+            partner.hear_of_partner(&self.pair, RoomWhat::Away);
+        }
+    }
+
+    fn wait_again(&self, hub: &Hub, outward: &mut Outward) {
+        let Some(seat) = &mut outward.seat else { return };
+        match seat.arrive(hub, None) {
+            Ok(standing) => {
+                outward.member = standing.member();
+                self.report(&standing);
+                self.pass_end(outward);
+            }
+            Err(fault) => self.close(hub, outward, &fault),
+        }
+    }
+
+    fn read_letters(&self, hub: &Hub, outward: &mut Outward) -> Fate {
+        loop {
+            let letter = self.inward().letters.pop_front();
+            let Some(letter) = letter else { return Fate::Stands };
+            if self.handle_letter(hub, outward, letter) == Fate::Over {
+                return Fate::Over;
+            }
+        }
+    }
+
+    fn handle_letter(&self, hub: &Hub, outward: &mut Outward, letter: Letter) -> Fate {
+        let Some(seat) = &mut outward.seat else { return Fate::Over };
+        match letter {
+            Letter::Paired { partner, .. } => {
+                seat.handle_paired(partner);
+                outward.member = 1;
+                self.pass_end(outward);
+            }
+            Letter::Parted { partner, .. } => {
+                let Some(outcome) = seat.handle_parted(hub, partner) else { return Fate::Stands };
+                self.speak(&event(&self.pair, RoomWhat::Left));
+                match outcome {
+                    Ok(standing) => {
+                        outward.member = standing.member();
+                        self.report(&standing);
+                        self.pass_end(outward);
+                    }
+                    Err(fault) => {
+                        self.close(hub, outward, &fault);
+                        return Fate::Over;
+                    }
+                }
+            }
+            Letter::Replaced { .. } => {
+                self.close(hub, outward, &replaced());
+                return Fate::Over;
+            }
+            Letter::Call(_)
+            | Letter::Expelled { .. }
+            | Letter::Upload { .. }
+            | Letter::Abandon { .. }
+            | Letter::Refill { .. }
+            | Letter::Answer { .. }
+            | Letter::Credit { .. }
+            | Letter::Failed { .. }
+            | Letter::Placed { .. }
+            | Letter::Stirred { .. }
+            | Letter::Drain { .. }
+            | Letter::Recheck
+            | Letter::Kick(_) => {}
+        }
+        Fate::Stands
+    }
+
+    /// Tells a new partner that nothing will come from this side.
+    fn pass_end(&self, outward: &Outward) {
+        if let Some(partner) = outward.seat.as_ref().and_then(Seat::partner)
+            && outward.ended
+        {
+            let parcel = Parcel::Data { seat: partner.seat, text: false, end: true, payload: &[] };
+            let (Sent::Room | Sent::Wait | Sent::Gone) = partner.mailbox.send(parcel);
+        }
+    }
+
+    /// The seat's own words of an arrival, before those of others.
+    fn report(&self, standing: &Standing) {
+        match standing {
+            Standing::Waiting => self.speak(&event(&self.pair, RoomWhat::Waiting)),
+            Standing::Paired(company) => self.speak(&company.ready(&self.pair)),
+        }
+        self.inward().release(self.ring_bytes);
+    }
+
+    fn speak(&self, packet: &Packet) {
+        self.inward().push(Item::Event(packet.clone()), self.ring_bytes);
+    }
+
+    /// Ends the seat for a reason of the hub's, which the client is told if it is there.
+    fn close(&self, hub: &Hub, outward: &mut Outward, fault: &Fault) {
+        self.speak(&closed(&self.pair, fault));
+        let line = self.inward().line.clone();
+        if let Some(line) = line {
+            let parcel = Parcel::Packet { id: line.id, packet: &fault.packet() };
+            let (Sent::Room | Sent::Wait | Sent::Gone) = line.mailbox.send(parcel);
+        }
+        self.finish(hub, outward);
+    }
+
+    /// Gives the place up, and tells the partner.
+    fn finish(&self, hub: &Hub, outward: &mut Outward) {
+        let Some(mut seat) = outward.seat.take() else { return };
+        let me = seat.id();
+        let letters = self.inward().finish();
+        hub.pairs.keeping.remove(self.token.serial);
+        if let Some(until) = outward.until.take() {
+            hub.pairs.keeping.expect_no_more(until, self.token.serial);
+        }
+        for letter in letters {
+            if let Letter::Parted { partner, .. } = letter {
+                seat.lose(partner);
+            } else if let Letter::Paired { partner, .. } = letter {
+                if seat.partner().is_some() { part(&partner, me) } else { seat.handle_paired(partner) }
+            }
+        }
+        seat.leave(hub);
+    }
+
+    /// Passes a message of the client on, if its connection is the latest. One that comes too late is dropped: the client
+    /// sends it again on the next.
+    fn pass(&self, generation: u64, text: bool, end: bool, payload: &[u8]) -> Sent {
+        let mut outward = self.outward();
+        if outward.generation != generation {
+            return Sent::Gone;
+        }
+        let Some(partner) = outward.seat.as_ref().and_then(Seat::partner) else { return Sent::Gone };
+        let sent = partner.mailbox.send(Parcel::Data { seat: partner.seat, text, end, payload });
+        outward.ended |= end;
+        self.count(&mut outward, payload.len(), end);
+        sent
+    }
+
+    /// Counts a message of the client, and tells it now and then; at once at the end, which it may be waiting for.
+    fn count(&self, outward: &mut Outward, bytes: usize, end: bool) {
+        outward.received += 1;
+        outward.outstanding += ENVELOPE + bytes as u64;
+        if !outward.acknowledges || (outward.outstanding < ACKNOWLEDGE_BYTES && !end) {
+            return;
+        }
+        let bytes = u32::try_from(std::mem::take(&mut outward.outstanding)).unwrap_or(u32::MAX);
+        let Some(line) = self.inward().line.clone() else { return };
+        let packet = Packet::build(&Body::Credit(Credit { bytes }));
+        let (Sent::Room | Sent::Wait | Sent::Gone) =
+            line.mailbox.send(Parcel::Packet { id: line.id, packet: &packet });
+    }
+
+    fn hold_of(self: &Arc<Self>, outward: &Outward) -> Hold {
+        Hold { kept: Arc::clone(self), generation: outward.generation, partner: self.partner(outward) }
+    }
+
+    /// The partner as the session may have it: whatever goes there goes through [`Self::pass`].
+    fn partner(self: &Arc<Self>, outward: &Outward) -> Option<Half> {
+        let Half { seat, serial, manner, .. } = *outward.seat.as_ref()?.partner()?;
+        let passage = Passage { kept: Arc::clone(self), generation: outward.generation };
+        Some(Half { mailbox: Mailbox::new(Arc::new(passage)), seat, serial, manner })
+    }
+
+    fn inward(&self) -> MutexGuard<'_, Inward> {
+        self.inward.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn outward(&self) -> MutexGuard<'_, Outward> {
+        self.outward.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Outward {
+    fn default() -> Self {
+        Self {
+            seat: None,
+            generation: 1,
+            received: 0,
+            outstanding: 0,
+            acknowledges: false,
+            ended: false,
+            until: None,
+            aside: false,
+            member: 1,
+        }
+    }
+}
+
+/// What others say to the seat.
+impl Post for KeptSeat {
+    fn session(&self) -> SessionId {
+        self.session
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Private
+    }
+
+    fn post(&self, letter: Letter) -> Result<(), Undelivered> {
+        let mut inward = self.inward();
+        if inward.over {
+            return Err(Undelivered::Gone(letter));
+        }
+        let mut newcomer = None;
+        if let (Letter::Paired { partner, .. }, true) = (&letter, inward.away) {
+            newcomer = Some(partner.clone());
+        }
+        inward.letters.push_back(letter);
+        if let Some(line) = &inward.line {
+            // If the connection has ended, the letter waits for the next.
+            let _ = line.mailbox.post(Letter::Stirred { seat: line.id, serial: self.token.serial });
+        }
+        drop(inward);
+        if let Some(partner) = newcomer {
+            partner.hear_of_partner(&self.pair, RoomWhat::Away);
+        }
+        Ok(())
+    }
+
+    fn send(&self, parcel: Parcel<'_>) -> Sent {
+        let item = match parcel {
+            Parcel::Data { text, end, payload, .. } => {
+                Item::Data { text, end, payload: Bytes::copy_from_slice(payload) }
+            }
+            Parcel::Packet { packet, .. } => Item::Event(packet.clone()),
+            // Nobody frames for a seat whose framing is private, and it is in no room.
+            Parcel::Framed { .. } | Parcel::News { .. } => return Sent::Gone,
+        };
+        let mut inward = self.inward();
+        if inward.over {
+            return Sent::Gone;
+        }
+        if let Some(held) = &mut inward.held {
+            held.push(item);
+            return Sent::Room;
+        }
+        inward.push(item, self.ring_bytes)
+    }
+
+    fn hold(&self) {
+        let mut inward = self.inward();
+        inward.held.get_or_insert_default();
+        if let Some(line) = &inward.line {
+            line.mailbox.hold();
+        }
+    }
+
+    fn poll_room(&self, waker: &Waker) -> bool {
+        let mut inward = self.inward();
+        if inward.over {
+            return true;
+        }
+        let line = inward.line.clone();
+        let has_room =
+            !inward.is_full(self.ring_bytes) && line.is_none_or(|line| line.mailbox.poll_room(waker));
+        // Who waits for a connection is woken by the next one too.
+        if !has_room && !inward.waiting.iter().any(|known| known.will_wake(waker)) {
+            inward.waiting.push(waker.clone());
+        }
+        has_room
+    }
+}
+
+impl Inward {
+    /// Keeps it, and passes it on if there is a connection.
+    fn push(&mut self, item: Item, ring_bytes: u64) -> Sent {
+        let sent = match &self.line {
+            Some(line) => line.send(&item),
+            None => Sent::Gone,
+        };
+        if sent == Sent::Gone {
+            // The session will find out by itself.
+            self.line = None;
+        }
+        self.ring.push(item, sent == Sent::Gone);
+        self.ring.trim(ring_bytes);
+        if self.is_full(ring_bytes) || sent == Sent::Wait { Sent::Wait } else { Sent::Room }
+    }
+
+    fn is_full(&self, ring_bytes: u64) -> bool {
+        self.ring.outstanding() > ring_bytes
+    }
+
+    fn release(&mut self, ring_bytes: u64) {
+        for item in self.held.take().unwrap_or_default() {
+            self.push(item, ring_bytes);
+        }
+    }
+
+    fn relieve(&mut self, ring_bytes: u64) {
+        if !self.is_full(ring_bytes) {
+            self.waiting.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    /// The next letter, or none from here on: the session has gone.
+    fn next_letter_or_away(&mut self) -> Option<Letter> {
+        let letter = self.letters.pop_front();
+        if letter.is_none() {
+            (self.line, self.away) = (None, true);
+        }
+        letter
+    }
+
+    /// Begins with another connection, where the client says that it stands. Returns the one that was there.
+    fn attach(&mut self, line: Line, received: u64, pair: &PairId) -> Result<Option<Line>, Fault> {
+        let missed = self.ring.resume(received).ok_or_else(ahead)?;
+        if missed > 0 {
+            let count = u32::try_from(missed).unwrap_or(u32::MAX);
+            let what = RoomWhat::Missed;
+            let event = RoomEvent { what, room: pair.as_str(), count, ..RoomEvent::default() };
+            line.send(&Item::Event(Packet::build(&Body::RoomEvent(event))));
+        }
+        for item in &self.ring.items {
+            line.send(item);
+        }
+        self.ring.unsent = 0;
+        self.away = false;
+        // They look at the ring again, and at this connection.
+        self.waiting.drain(..).for_each(Waker::wake);
+        Ok(self.line.replace(line))
+    }
+
+    /// Nothing more is taken. Returns the letters that were not read.
+    fn finish(&mut self) -> VecDeque<Letter> {
+        self.over = true;
+        (self.line, self.held, self.ring) = (None, None, Ring::default());
+        self.waiting.drain(..).for_each(Waker::wake);
+        std::mem::take(&mut self.letters)
+    }
+}
+
+impl Line {
+    fn send(&self, item: &Item) -> Sent {
+        self.mailbox.send(match item {
+            Item::Data { text, end, payload } => {
+                Parcel::Data { seat: self.id, text: *text, end: *end, payload }
+            }
+            Item::Event(packet) => Parcel::Packet { id: self.id, packet },
+        })
+    }
+}
+
+/// A message or an event for the client.
+enum Item {
+    Data { text: bool, end: bool, payload: Bytes },
+    Event(Packet),
+}
+
+impl Item {
+    fn weight(&self) -> u64 {
+        ENVELOPE
+            + match self {
+                Self::Data { payload, .. } => payload.len() as u64,
+                Self::Event(_) => 0,
+            }
+    }
+}
+
+/// What the client may not have yet, in order.
+#[derive(Default)]
+struct Ring {
+    items: VecDeque<Item>,
+    /// Items before these, all of which the client is taken to have, or has missed.
+    before: u64,
+    bytes: u64,
+    /// What no connection was given, bytes at the end.
+    unsent: u64,
+    /// The client says what it has, and this much of that has not been taken away yet.
+    credit: Option<u64>,
+}
+
+impl Ring {
+    fn push(&mut self, item: Item, is_unsent: bool) {
+        self.bytes += item.weight();
+        if is_unsent {
+            self.unsent += item.weight();
+        }
+        self.items.push_back(item);
+    }
+
+    /// Bytes that more has to wait for.
+    fn outstanding(&self) -> u64 {
+        if self.credit.is_some() { self.bytes } else { self.unsent }
+    }
+
+    /// Of a client that does not say what it has, the oldest is forgotten that was sent. Events alone can fill a ring
+    /// without being waited for, so there is an end to those in any case.
+    fn trim(&mut self, ring_bytes: u64) {
+        while (self.credit.is_none() && self.bytes - self.unsent > ring_bytes && self.items.len() > 1)
+            || self.items.len() as u64 > 2 * ring_bytes / ENVELOPE
+        {
+            self.pop();
+        }
+    }
+
+    fn acknowledge(&mut self, bytes: u64) {
+        let mut credit = self.credit.unwrap_or_default() + bytes;
+        while let Some(first) = self.items.front()
+            && first.weight() <= credit
+        {
+            credit -= first.weight();
+            self.pop();
+        }
+        self.credit = Some(if self.items.is_empty() { 0 } else { credit });
+    }
+
+    /// Forgets what the client has. Returns how much it misses; `None` when it has more than there was.
+    fn resume(&mut self, received: u64) -> Option<u64> {
+        if received > self.before + self.items.len() as u64 {
+            return None;
+        }
+        let missed = self.before.saturating_sub(received);
+        while self.before < received {
+            self.pop();
+        }
+        self.credit = self.credit.map(|_| 0);
+        Some(missed)
+    }
+
+    fn pop(&mut self) {
+        if let Some(item) = self.items.pop_front() {
+            self.bytes -= item.weight();
+            self.unsent = self.unsent.min(self.bytes);
+            self.before += 1;
+        }
+    }
+}
+
+/// The way from the session to the partner.
+struct Passage {
+    kept: Arc<KeptSeat>,
+    generation: u64,
+}
+
+impl Post for Passage {
+    fn session(&self) -> SessionId {
+        self.kept.session
+    }
+
+    fn post(&self, letter: Letter) -> Result<(), Undelivered> {
+        Err(Undelivered::Gone(letter))
+    }
+
+    fn send(&self, parcel: Parcel<'_>) -> Sent {
+        match parcel {
+            Parcel::Data { text, end, payload, .. } => self.kept.pass(self.generation, text, end, payload),
+            Parcel::Packet { .. } | Parcel::News { .. } | Parcel::Framed { .. } => Sent::Gone,
+        }
+    }
+
+    fn poll_room(&self, waker: &Waker) -> bool {
+        let outward = self.kept.outward();
+        let partner = outward.seat.as_ref().and_then(Seat::partner);
+        partner.filter(|_| outward.generation == self.generation).is_none_or(|it| it.mailbox.poll_room(waker))
+    }
+}
+
+impl fmt::Debug for KeptSeat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeptSeat({:?})", self.token)
+    }
+}
+
+/// The event that tells a half of its seat's end.
+pub(super) fn closed(pair: &PairId, fault: &Fault) -> Packet {
+    let reason = &fault.reason;
+    let event = RoomEvent { what: RoomWhat::Closed, room: pair.as_str(), reason, ..RoomEvent::default() };
+    Packet::build(&Body::RoomEvent(event))
+}
+
+/// One wording for every reason, so that nobody learns which seats there are.
+pub(super) fn no_seat() -> Fault {
+    let reason = "there is no such seat (any more): join anew";
+    Fault::fatal(Code::Gone, "pair.seat_gone", reason)
+}
+
+fn ahead() -> Fault {
+    Fault::fatal(Code::BadRequest, "join.received", "the hub has not sent that many messages on this seat")
+}
