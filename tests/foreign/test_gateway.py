@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import pathlib
 import tempfile
-import threading
 import unittest
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
-from websockets.sync.server import Server, serve
 
+from endpoints import Echo
 from scene import WAIT_S, HubCase
-
-
-class Echo:
-    """An endpoint in this process: it says its name before what it was told, and notes what that was."""
-
-    def __init__(self, name: str):
-        self.name = name
-        self.told: list[str | bytes] = []
-        # The hub looks whether it is there, which the library takes for a failure worth telling.
-        quiet = logging.Logger("endpoint", logging.CRITICAL)
-        self._server: Server = serve(self._answer, "127.0.0.1", 0, max_size=None, logger=quiet)
-        self.port = self._server.socket.getsockname()[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-
-    def _answer(self, connection) -> None:
-        with contextlib.suppress(ConnectionClosed):
-            for message in connection:
-                self.told.append(message)
-                connection.send(f"{self.name}: ".encode() + message if isinstance(message, bytes) else f"{self.name}: {message}")
 
 
 class Spelling:
@@ -250,6 +225,43 @@ class Messages(Multiplexer):
                 self.hears(client, spelled("SMError", "missing route"))
                 client.send("ROUTENAME=Endpoint1\nstill here")
                 self.hears(client, "ROUTENAME=Endpoint1\none: still here")
+
+
+class Slow(Multiplexer):
+    def test_a_route_that_does_not_read_holds_up_no_other(self):
+        client = self.greeted()
+        self.two.told.clear()
+        self.two.reads.clear()
+        self.addCleanup(self.two.reads.set)
+        piece, pieces = "x" * 262_144, 80
+        for number in range(pieces):
+            client.send(f"ROUTENAME=Endpoint2\n{number} {piece}")
+        for number in range(50):
+            client.send(f"ROUTENAME=Endpoint1\n{number}")
+        # Far more than sockets and the window of a route hold; meanwhile the other route answers.
+        full, heard = 0, 0
+        while heard < 50:
+            text = client.recv(timeout=WAIT_S)
+            if text == "{event: SMError, data: route full Endpoint2}":
+                full += 1
+            else:
+                self.assertEqual(text, f"ROUTENAME=Endpoint1\none: {heard}")
+                heard += 1
+        self.assertGreater(full, 0)
+        self.assertEqual(self.two.told, [])
+
+        # When it reads again, it gets what was not refused, in order, and the client is told that there is room.
+        self.two.reads.set()
+        answers = []
+        is_ready = False
+        while len(answers) < pieces - full or not is_ready:
+            text = client.recv(timeout=WAIT_S)
+            is_ready |= text == "{event: SMRoute, data: route ready Endpoint2}"
+            if text.startswith("ROUTENAME=Endpoint2\ntwo: "):
+                answers.append(int(text.split(maxsplit=3)[2]))
+        self.assertEqual(answers, sorted(set(answers)))
+        client.send("ROUTENAME=Endpoint2\nlast")
+        self.hears(client, "ROUTENAME=Endpoint2\ntwo: last")
 
 
 class Impatient(Multiplexer):
