@@ -163,7 +163,7 @@ fn whoever_is_sent_away_is_told_and_closed() {
     other.wants(&world, Wish::Do(Act::Kick(&[1], "")));
     assert_eq!(other.hears(), ["(refused 403 room.rights)"]);
     owner.wants(&world, Wish::Do(Act::Kick(&[2], "bye")));
-    assert_eq!(other.hears(), ["room_event Closed x", "(close 410)"]);
+    assert_eq!(other.hears(), ["room_event Closed x: bye", "(close 410)"]);
     other.wants(&world, say("but"));
     assert_eq!(owner.hears(), ["room_event Joined x 2", "room_event Left x 2 (bye)"]);
     other.talker.handle_lost(world.now.at);
@@ -178,8 +178,11 @@ fn administrators_own_every_room() {
     root.wants(&world, JOIN);
     root.hears();
     root.wants(&world, Wish::Do(Act::Close("")));
-    assert_eq!(owner.hears(), ["room_event Joined x 2", "room_event Closed x", "(close 410)"]);
-    assert_eq!(root.hears(), ["room_event Closed x", "(close 410)"]);
+    assert_eq!(
+        owner.hears(),
+        ["room_event Joined x 2", "room_event Closed x: the room was closed", "(close 410)"]
+    );
+    assert_eq!(root.hears(), ["room_event Closed x: the room was closed", "(close 410)"]);
 }
 
 #[test]

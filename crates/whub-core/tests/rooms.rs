@@ -438,7 +438,7 @@ fn whoever_is_sent_away_is_told_why_and_so_are_the_others() {
     let late = whub_proto::Frame::parse(&late, 1 << 20, whub_proto::Origin::Client).unwrap();
     b.session.handle_frame(world.now, &late);
     b.turn(world.now);
-    assert_eq!(b.hears(), ["error #1 404 join.not_found retry 0", "room_event #1 Closed x"]);
+    assert_eq!(b.hears(), ["error #1 404 join.not_found retry 0", "room_event #1 Closed x: too loud"]);
     assert_eq!(a.hears(), NOTHING);
     // The id is free again, and nothing keeps it from coming back.
     join(&world, &mut b, 1, "x");
@@ -517,8 +517,8 @@ fn a_closed_room_ends_for_all_and_another_may_follow() {
     let world = world();
     let [mut a, b, c] = three(&world);
     command(&world, &mut a, 3, RoomAct::Close, &[]);
-    assert_eq!(a.hears(), ["ok #3", "room_event #1 Closed x"]);
-    hear(&world, &mut [b, c], &["room_event #1 Closed x"]);
+    assert_eq!(a.hears(), ["ok #3", "room_event #1 Closed x: the room was closed"]);
+    hear(&world, &mut [b, c], &["room_event #1 Closed x: the room was closed"]);
     assert_eq!(world.hub.rooms.len(), 0);
     join(&world, &mut a, 1, "x");
     assert_eq!(a.hears(), ["ok #1", "room_event #1 State x 1* of 8"]);

@@ -15,7 +15,6 @@ mod converse;
 mod health;
 mod leg;
 mod open;
-#[allow(dead_code)] // Until the table of routes has processes.
 mod process;
 mod route;
 mod routes;
@@ -26,6 +25,7 @@ pub(crate) use bridge::bridge;
 pub(crate) use carry::{Voice, carry};
 pub(crate) use leg::{Leg, Taken};
 pub(crate) use open::{Asked, Opened, Outcome, add_own_headers, connect, nonce, open, segment, target};
+pub(crate) use process::ProcessState;
 pub(crate) use route::{Route, Seat};
 pub use routes::Change;
 pub(crate) use routes::{Routes, change};

@@ -23,6 +23,7 @@ mod config;
 mod cors;
 mod counters;
 pub(crate) mod credentials;
+mod endpoints;
 mod event_mailbox;
 mod events;
 mod exchange;

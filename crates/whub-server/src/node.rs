@@ -209,6 +209,13 @@ impl Node {
         self.authenticator().grants(user)
     }
 
+    /// Whether somebody may look after the node: who holds a token for it, and everybody on a node that nobody needs a token
+    /// for, which listens to this machine only.
+    pub(crate) fn may_administer(&self, identity: &Identity) -> bool {
+        let config = self.config();
+        identity.grants.admin || (config.tokens.is_empty() && config.auth.anonymous.is_none())
+    }
+
     /// A user as it is now; empty is anonymous.
     pub(crate) fn identity(&self, user: &str) -> Identity {
         let user = Some(user).filter(|user| !user.is_empty());

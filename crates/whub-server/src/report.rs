@@ -27,6 +27,7 @@ pub(crate) fn status(node: &Node) -> Value {
         "waiting": hub.pairs.waiting(),
         "rooms": hub.rooms.len(),
         "room_members": hub.rooms.members(),
+        "endpoints": node.routes.all().len(),
         "queued": queued(&hub.counters),
         "counters": named(hub.counters.each()),
         "transport": transport,

@@ -146,6 +146,7 @@ impl Server {
         accepting.shutdown().await;
         tokio::join!(drain(&self.node), self.modules.drain(self.node.config().limits.drain));
         self.modules.stop().await;
+        self.node.routes.stop().await;
         ushering.shutdown().await;
     }
 }

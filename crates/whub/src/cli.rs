@@ -5,8 +5,9 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         bench::Bench, call::Call, clients::Clients, completions::Completions, config::ConfigCommand,
-        expose::Expose, inspect::Inspect, message::Message, pair::Pair, provide::Provide, publish::Publish,
-        rooms::Rooms, serve::Serve, services::Services, status::Status, subscribe::Subscribe,
+        endpoints::Endpoints, expose::Expose, inspect::Inspect, message::Message, pair::Pair,
+        provide::Provide, publish::Publish, rooms::Rooms, serve::Serve, services::Services, status::Status,
+        subscribe::Subscribe,
     },
     exit::Exit,
 };
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Services(Services),
     Clients(Clients),
     Rooms(Rooms),
+    Endpoints(Endpoints),
     Message(Message),
     Inspect(Inspect),
     Bench(Bench),
@@ -74,6 +76,7 @@ impl Command {
             Self::Services(services) => services.json,
             Self::Clients(clients) => clients.json,
             Self::Rooms(rooms) => rooms.json,
+            Self::Endpoints(endpoints) => endpoints.json,
             Self::Message(message) => message.wants_json(),
             Self::Inspect(inspect) => inspect.json,
             Self::Bench(bench) => bench.json,

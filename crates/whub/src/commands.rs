@@ -5,6 +5,7 @@ pub(crate) mod call;
 pub(crate) mod clients;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod endpoints;
 pub(crate) mod expose;
 pub(crate) mod inspect;
 pub(crate) mod message;
@@ -34,6 +35,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Services(services) => services.run(),
         Command::Clients(clients) => clients.run(),
         Command::Rooms(rooms) => rooms.run(),
+        Command::Endpoints(endpoints) => endpoints.run(),
         Command::Message(message) => message.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Bench(bench) => bench.run(),

@@ -21,6 +21,9 @@ use crate::gateway::upstream::Upstream;
 /// The first pause after an upstream was found down; it doubles with each attempt.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 
+/// Looks in vain, one after the other, after which the process of the endpoint is ill.
+const ILL_AFTER: u32 = 3;
+
 /// Looks after one upstream for as long as its endpoint is there.
 pub(super) async fn watch(route: Weak<Route>, upstream: Arc<Upstream>) {
     let mut failures: u32 = 0;
@@ -36,6 +39,9 @@ pub(super) async fn watch(route: Weak<Route>, upstream: Arc<Upstream>) {
             Err(why) => {
                 failures = failures.saturating_add(1);
                 route.note_down(&upstream, &why);
+                if failures >= ILL_AFTER {
+                    route.mend(&why);
+                }
                 // What was just said is no news to this task.
                 let _ = timeout(Duration::ZERO, upstream.alarm.notified()).await;
             }
@@ -43,7 +49,10 @@ pub(super) async fn watch(route: Weak<Route>, upstream: Arc<Upstream>) {
         let pause = pause(&route.endpoint, failures);
         drop(route);
         if failures > 0 {
-            tokio::time::sleep(pause).await;
+            // Its process was started again, or nothing happened.
+            if timeout(pause, upstream.hope.notified()).await.is_ok() {
+                failures = 1;
+            }
         } else if timeout(pause, upstream.alarm.notified()).await.is_ok() {
             // Somebody else found it down; it has a moment to come back.
             failures = 1;

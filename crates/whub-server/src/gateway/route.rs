@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -12,7 +12,11 @@ use whub_proto::Code;
 
 use crate::config::{Balance, Endpoint, EndpointAccess, Target};
 use crate::gateway::health;
+use crate::gateway::process::{ProcessState, Supervisor};
 use crate::gateway::upstream::{Occupied, Upstream};
+
+/// The sessions that are at an endpoint.
+type Sockets = Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>;
 
 /// An endpoint, known to clients by its name.
 #[derive(Debug)]
@@ -22,28 +26,42 @@ pub(crate) struct Route {
     /// For taking turns.
     turn: AtomicUsize,
     /// The sessions that use it, so that they can be told when it goes. Held to insert, remove or copy.
-    sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
+    sockets: Sockets,
     /// Whether any upstream is up.
     up: watch::Sender<bool>,
+    /// The process that serves it. Held to ask it something, or to hand it on.
+    process: Mutex<Option<Supervisor>>,
     /// Those who look after its upstreams; they end with it.
     watchers: Mutex<JoinSet<()>>,
 }
 
 impl Route {
-    /// An endpoint whose upstreams are looked after from now on.
-    pub(super) fn start(endpoint: Endpoint) -> Arc<Self> {
-        Self::with_sockets(endpoint, Arc::default())
+    /// An endpoint whose upstreams are looked after from now on. Its process begins after that of its predecessor has
+    /// ended, since both may want the same port.
+    pub(super) fn start(endpoint: Endpoint, predecessor: Option<Supervisor>) -> Arc<Self> {
+        let route = Self::with_sockets(endpoint, Arc::default(), None);
+        let Some(predecessor) = predecessor else {
+            route.begin_process();
+            return route;
+        };
+        let heir = Arc::downgrade(&route);
+        tokio::spawn(async move {
+            predecessor.stop().await;
+            if let Some(route) = heir.upgrade() {
+                route.begin_process();
+            }
+        });
+        route
     }
 
-    /// The same endpoint under new rules; who is connected stays.
+    /// The same endpoint under new rules; who is connected stays, and the process goes on.
     pub(super) fn replace(&self, endpoint: Endpoint) -> Arc<Self> {
-        Self::with_sockets(endpoint, Arc::clone(&self.sockets))
+        let route = Self::with_sockets(endpoint, Arc::clone(&self.sockets), self.take_process());
+        route.watch_process();
+        route
     }
 
-    fn with_sockets(
-        endpoint: Endpoint,
-        sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
-    ) -> Arc<Self> {
+    fn with_sockets(endpoint: Endpoint, sockets: Sockets, process: Option<Supervisor>) -> Arc<Self> {
         let upstreams = match &endpoint.target {
             Target::Upstreams(urls) => {
                 urls.iter().map(|url| Arc::new(Upstream::new(url.clone(), &endpoint))).collect()
@@ -56,14 +74,63 @@ impl Route {
             turn: AtomicUsize::new(0),
             sockets,
             up: watch::Sender::new(true),
+            process: Mutex::new(process),
             watchers: Mutex::default(),
         });
-        let mut watchers = route.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watchers = lock(&route.watchers);
         for upstream in &route.upstreams {
             watchers.spawn(health::watch(Arc::downgrade(&route), Arc::clone(upstream)));
         }
         drop(watchers);
         route
+    }
+
+    fn begin_process(self: &Arc<Self>) {
+        let Some(process) = self.endpoint.process.clone() else { return };
+        let port = self.upstreams.first().and_then(|upstream| upstream.url.server.port());
+        *lock(&self.process) = Some(Supervisor::start(self.name(), process, port));
+        self.watch_process();
+    }
+
+    /// Has the upstreams looked at as soon as the process runs.
+    fn watch_process(self: &Arc<Self>) {
+        let Some(mut news) = lock(&self.process).as_ref().map(Supervisor::watch) else { return };
+        let route = Arc::downgrade(self);
+        lock(&self.watchers).spawn(async move {
+            while news.changed().await.is_ok() {
+                let is_running = matches!(*news.borrow_and_update(), ProcessState::Running { .. });
+                let Some(route) = route.upgrade().filter(|_| is_running) else { continue };
+                route.upstreams.iter().for_each(|upstream| upstream.hope.notify_one());
+            }
+        });
+    }
+
+    /// The process, for whoever takes the place of this one or ends it.
+    pub(super) fn take_process(&self) -> Option<Supervisor> {
+        lock(&self.process).take()
+    }
+
+    /// How the process is, if there is one.
+    pub(crate) fn process(&self) -> Option<ProcessState> {
+        lock(&self.process).as_ref().map(Supervisor::state)
+    }
+
+    /// The endpoint does not answer although its process has had time to begin: it is started again.
+    pub(super) fn mend(&self, why: &str) {
+        let process = lock(&self.process);
+        let Some(process) = &*process else { return };
+        if let ProcessState::Running { since, .. } = process.state()
+            && since.elapsed() >= BEGINS_WITHIN
+        {
+            process.restart(&format!("it does not answer: {why}"));
+        }
+    }
+
+    /// A process that was given up gets another chance.
+    pub(super) fn retry(&self) {
+        if let Some(process) = &*lock(&self.process) {
+            process.retry();
+        }
     }
 
     /// The name that clients of the gateway see.
@@ -192,11 +259,14 @@ impl Route {
     }
 }
 
+/// How long a process may take until it answers.
+const BEGINS_WITHIN: Duration = Duration::from_secs(10);
+
 /// A session's place at an endpoint.
 #[derive(Debug)]
 pub(crate) struct Seat {
     session: SessionId,
-    sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
+    sockets: Sockets,
 }
 
 impl Drop for Seat {

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use whub_core::Fault;
 use whub_proto::Code;
 
 use crate::config::Endpoint;
+use crate::gateway::process::Supervisor;
 use crate::gateway::route::Route;
 
 /// The table. Names are looked up without regard to case.
@@ -68,19 +70,28 @@ impl Routes {
         for endpoint in endpoints {
             let known = before.routes.iter().find(|known| known.endpoint.name == endpoint.name);
             let route = match (known, known.map_or(Change::Add, |known| change(&known.endpoint, endpoint))) {
-                (Some(known), Change::Keep) => Arc::clone(known),
-                (Some(known), Change::Adjust) => known.replace(endpoint.clone()),
+                (Some(known), Change::Keep) => {
+                    known.retry();
+                    Arc::clone(known)
+                }
+                (Some(known), Change::Adjust) => {
+                    known.retry();
+                    known.replace(endpoint.clone())
+                }
                 (Some(known), Change::Redirect | Change::Remove | Change::Add) => {
                     dismissed.push((Arc::clone(known), redirected(known.name())));
-                    Route::start(endpoint.clone())
+                    Route::start(endpoint.clone(), known.take_process())
                 }
-                (None, _) => Route::start(endpoint.clone()),
+                (None, _) => Route::start(endpoint.clone(), None),
             };
             table.add(route);
         }
         for known in &before.routes {
             if !endpoints.iter().any(|endpoint| endpoint.name == known.endpoint.name) {
                 dismissed.push((Arc::clone(known), removed(known.name())));
+                if let Some(process) = known.take_process() {
+                    tokio::spawn(process.stop());
+                }
             }
         }
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
@@ -89,6 +100,13 @@ impl Routes {
         for (route, fault) in dismissed {
             route.dismiss(&fault);
         }
+    }
+
+    /// Ends all processes, and waits for their end.
+    pub(crate) async fn stop(&self) {
+        let mut ending: JoinSet<()> =
+            self.all().iter().filter_map(|route| route.take_process()).map(Supervisor::stop).collect();
+        while ending.join_next().await.is_some() {}
     }
 
     fn table(&self) -> Arc<Table> {

@@ -20,6 +20,8 @@ pub(crate) struct Upstream {
     trouble: Mutex<Option<Trouble>>,
     /// Rings when somebody found it down: whoever watches looks at once.
     pub(super) alarm: Notify,
+    /// Rings when there is reason to believe that it is back.
+    pub(super) hope: Notify,
 }
 
 /// What was wrong when it was last tried, and since when.
@@ -41,6 +43,7 @@ impl Upstream {
             connections: AtomicUsize::new(0),
             trouble: Mutex::default(),
             alarm: Notify::new(),
+            hope: Notify::new(),
         }
     }
 

@@ -61,7 +61,7 @@ pub(super) async fn answer(
 }
 
 fn admit(node: &Node, identity: &Identity) -> Result<(), Fault> {
-    if identity.grants.admin {
+    if node.may_administer(identity) {
         return Ok(());
     }
     node.hub.counters.forbidden.one();

@@ -46,6 +46,9 @@ impl Snapshot {
             node.transport.iter().map(|(name, value)| (format!("whub_transport_{name}"), at_the_door, value)),
         );
         let hub = &node.hub;
+        let routes = node.routes.all();
+        let down = routes.iter().filter(|route| !route.is_up()).count();
+        let sockets: usize = routes.iter().map(|route| route.sockets()).sum();
         let gauges = [
             ("whub_sessions", "Sessions that are there.", node.sessions() as u64),
             ("whub_services", "Patterns that are provided.", hub.services.list().len() as u64),
@@ -54,6 +57,9 @@ impl Snapshot {
             ("whub_rooms", "Rooms, those included that nobody is in.", hub.rooms.len() as u64),
             ("whub_rooms_empty", "Rooms that are kept although nobody is in them.", hub.rooms.kept() as u64),
             ("whub_room_members", "Members of all rooms.", hub.rooms.members() as u64),
+            ("whub_endpoints", "Endpoints of the gateway.", routes.len() as u64),
+            ("whub_endpoints_down", "Endpoints of which no upstream is up.", down as u64),
+            ("whub_gateway_sockets", "Connections to endpoints that are under way.", sockets as u64),
             ("whub_deliveries_queued", "Deliveries that wait in mailboxes.", queued(&hub.counters)),
             ("whub_uptime_seconds", "Time since the start.", node.started.elapsed().as_secs()),
             ("whub_stopping", "1 once the node has begun to stop.", node.is_stopping().into()),

@@ -20,8 +20,8 @@ use crate::http::problem::Problem;
 use crate::http::upgrade::{self, Place};
 use crate::http::visit::Stay;
 use crate::http::{
-    House, call, compress, config as configuration, cors, credentials, gateway, inspect, metrics, page, pair,
-    publish, relay, request_id, rooms, status, subscribe, websocket,
+    House, call, compress, config as configuration, cors, credentials, endpoints, gateway, inspect, metrics,
+    page, pair, publish, relay, request_id, rooms, status, subscribe, websocket,
 };
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
@@ -206,6 +206,9 @@ async fn api(
     if let Some(path) = own.strip_prefix("services").filter(|path| path.is_empty() || path.starts_with('/')) {
         reading(&parts)?;
         return status::services(visit, &identity, path, &parts);
+    }
+    if let Some(own) = own.strip_prefix("endpoints").filter(|own| own.is_empty() || own.starts_with('/')) {
+        return endpoints::answer_with(&visit.node, &identity, own, &parts);
     }
     if let Some(own) = own.strip_prefix("rooms").filter(|own| own.is_empty() || own.starts_with('/')) {
         return rooms::handle(&visit.node, &identity, own, &parts);
