@@ -63,8 +63,8 @@ debug:
 	cargo build --locked --package whub-client --example autobahn_client
 
 .PHONY: test-autobahn
-test-autobahn: debug ## Some Autobahn cases of every group, both roles
-	tools/autobahn/run.py --reduced --whub $(BUILT)/debug/whub --client $(BUILT)/debug/examples/autobahn_client
+test-autobahn: debug ## Some Autobahn cases of every group, as server, client and gateway
+	tools/autobahn/run.py --reduced --whub $(BUILT)/debug/whub --client $(BUILT)/debug/examples/autobahn_client --gateway $(BUILT)/debug/whub
 
 .PHONY: test-foreign
 test-foreign: debug ## Programs of others against the hub: Python, curl, Java, Node, Chromium
@@ -80,10 +80,10 @@ test-soak: debug ## The soak, for ten seconds
 	$(BUILT)/debug/whub-bench soak --seconds 10
 
 .PHONY: autobahn
-autobahn: setup ## The whole Autobahn suite, both roles, all 517 cases (many minutes)
+autobahn: setup ## The whole Autobahn suite, all 517 cases in each of three roles (many minutes)
 	cargo build --release --locked --package whub
 	cargo build --release --locked --package whub-client --example autobahn_client
-	tools/autobahn/run.py --full --whub $(BUILT)/release/whub --client $(BUILT)/release/examples/autobahn_client $(ARGS)
+	tools/autobahn/run.py --full --whub $(BUILT)/release/whub --client $(BUILT)/release/examples/autobahn_client --gateway $(BUILT)/release/whub $(ARGS)
 
 .PHONY: deny
 deny: ## Licences, bans and sources by cargo-deny (built on first use, which takes minutes)

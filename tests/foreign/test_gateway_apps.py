@@ -1,16 +1,15 @@
-"""Applications of others for the gateway, and what they and their clients do without it."""
+"""Applications of others behind the gateway: what they and their clients do directly, they do through the hub too."""
 
 import json
 import pathlib
 import unittest
 
-from endpoints import Program
-from scene import HubCase
+from endpoints import GatewayCase, Program
 
 NODE = pathlib.Path(__file__).resolve().parent / "node"
 
 
-class Applications(HubCase):
+class Applications(GatewayCase):
     @classmethod
     def setUpClass(cls):
         cls.apps = {
@@ -18,8 +17,7 @@ class Applications(HubCase):
             "talk": cls.node("apps/talk.mjs"),
             "graphql": cls.node("apps/graphql.mjs"),
         }
-        for app in cls.apps.values():
-            app.ready()
+        cls.ENDPOINTS = {name: f'url = "{app.ready().url}"' for name, app in cls.apps.items()}
         super().setUpClass()
 
     @classmethod
@@ -29,9 +27,9 @@ class Applications(HubCase):
         return app
 
     def plays(self, name: str) -> None:
-        """Runs the client's tests, directly."""
+        """Runs the client's tests, by both ways to the same server."""
         app = self.apps[name]
-        places = json.dumps({"directly": app.url})
+        places = json.dumps({"directly": app.url, "through the hub": self.gateway(name)})
         command = ("env", f"PLACES={places}", f"APP={app.pid}", "node", "--test", f"{name}.test.mjs")
         self.run_program(*command, cwd=NODE, timeout_s=300)
 

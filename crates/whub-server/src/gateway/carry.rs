@@ -20,8 +20,8 @@ use crate::gateway::{unknown, words::Spelling};
 use crate::http;
 use crate::node::Node;
 
-/// Pauses between attempts at an endpoint that is there and does not want us.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// The first pause between attempts at an endpoint that is there and does not want us; the longest is its `backoff_max`.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
 
 /// A conversation that lasted so long was none that failed.
 const LASTED: Duration = Duration::from_secs(1);
@@ -141,10 +141,13 @@ async fn dial(voice: &Voice, route: &Route) -> Result<Opened, Fault> {
 /// Waits until another attempt is worth it: a pause has passed, the endpoint is known to be up again, or there are
 /// other endpoints now. Meanwhile messages that have been held for too long are given up.
 async fn wait(voice: &Voice, leg: &Leg, edition: &mut watch::Receiver<u64>, failures: u32) {
-    let mut news = voice.node.routes.find(&voice.route).map(|route| route.news());
-    let is_up = news.as_ref().is_some_and(|news| *news.borrow());
+    let route = voice.node.routes.find(&voice.route);
+    let mut news = route.as_ref().map(|route| route.news());
     // An endpoint that is known to be down is looked after; one that is up but does not want us is not.
-    let pause = if is_up { open::backoff(failures, BACKOFF) } else { Duration::from_secs(3600) };
+    let pause = match route {
+        Some(route) if route.is_up() => open::backoff(failures, (BACKOFF_MIN, route.endpoint.backoff_max)),
+        Some(_) | None => Duration::from_secs(3600),
+    };
     let until = Instant::now() + pause;
     loop {
         let (expired, next) = leg.expire(Instant::now());
