@@ -145,8 +145,7 @@ impl Server {
         shutdown.await;
         accepting.shutdown().await;
         tokio::join!(drain(&self.node), self.modules.drain(self.node.config().limits.drain));
-        self.modules.stop().await;
-        self.node.routes.stop().await;
+        tokio::join!(self.modules.stop(), self.node.routes.halt());
         ushering.shutdown().await;
     }
 }
@@ -245,6 +244,12 @@ impl Handle {
     /// Takes a step out of the chain that was added. Calls under way still see it.
     pub fn remove_middleware(&self, name: &str) {
         self.0.chain.remove(&self.0.hub, &self.0.config(), name);
+    }
+
+    /// Ends at once what the node runs beside itself, the processes of its endpoints: for a program that will not wait
+    /// until [`Server::run`] has ended them in peace.
+    pub fn abandon(&self) {
+        self.0.routes.kill();
     }
 
     /// Reads the configuration again from where it comes from, and puts into force what can change while running; the

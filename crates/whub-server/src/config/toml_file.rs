@@ -36,7 +36,9 @@ pub(crate) fn parse(file: &ConfigFile) -> Result<Contents, Problem> {
     let lines = Lines { path: &file.path, text: &file.text };
     let table = DeTable::parse(&file.text).map_err(|error| {
         let source = lines.source(error.span().map_or(0, |span| span.start));
-        Problem::at(&source, format!("this is not TOML: {}", error.message().trim_end()))
+        let is_ini = file.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ini"));
+        let hint = if is_ini { "; for a config.ini of SocketMaster there is --gateway" } else { "" };
+        Problem::at(&source, format!("this is not TOML: {}{hint}", error.message().trim_end()))
     })?;
     let mut contents =
         Contents { entries: Vec::new(), tokens: Vec::new(), services: Vec::new(), endpoints: Vec::new() };

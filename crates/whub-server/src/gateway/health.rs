@@ -21,9 +21,6 @@ use crate::gateway::upstream::Upstream;
 /// The first pause after an upstream was found down; it doubles with each attempt.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 
-/// Looks in vain, one after the other, after which the process of the endpoint is ill.
-const ILL_AFTER: u32 = 3;
-
 /// Looks after one upstream for as long as its endpoint is there.
 pub(super) async fn watch(route: Weak<Route>, upstream: Arc<Upstream>) {
     let mut failures: u32 = 0;
@@ -39,9 +36,7 @@ pub(super) async fn watch(route: Weak<Route>, upstream: Arc<Upstream>) {
             Err(why) => {
                 failures = failures.saturating_add(1);
                 route.note_down(&upstream, &why);
-                if failures >= ILL_AFTER {
-                    route.mend(&why);
-                }
+                route.cure(&why);
                 // What was just said is no news to this task.
                 let _ = timeout(Duration::ZERO, upstream.alarm.notified()).await;
             }

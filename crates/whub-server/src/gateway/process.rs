@@ -20,6 +20,7 @@ use std::{
     io,
     path::PathBuf,
     process::{ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -41,10 +42,11 @@ exec 3<&0 </dev/null
 (trap '' TERM INT HUP QUIT; read -r _ <&3; kill -TERM 0; sleep \"$2\"; kill -KILL 0) >/dev/null 2>&1 &
 exec sh -c \"$1\" 3<&-";
 
-/// A process that is kept running. Dropping it kills the process without ado.
+/// A process that is kept running. Dropping it kills the process without ado, unless it was told to end in peace.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     orders: mpsc::Sender<Order>,
+    halted: watch::Sender<bool>,
     state: watch::Receiver<ProcessState>,
     task: JoinHandle<()>,
 }
@@ -81,16 +83,24 @@ pub(crate) enum ProcessState {
 enum Order {
     Restart(String),
     Retry,
-    Stop,
 }
 
 impl Supervisor {
-    /// Starts the process of the endpoint `name`; `port` is the one of its URL.
-    pub(crate) fn start(name: &str, process: Process, port: Option<u16>) -> Self {
+    /// Starts the process of the endpoint `name`; `port` is the one of its URL. It begins when the one `before` it has
+    /// ended, which may have the same port.
+    pub(crate) fn start(name: &str, process: Process, port: Option<u16>, before: Option<Arc<Self>>) -> Self {
         let (orders, received) = mpsc::channel(1);
         let (tell, state) = watch::channel(ProcessState::Starting);
-        let keeper = Keeper { name: name.to_owned(), process, port, orders: received, tell };
-        Self { orders, state, task: tokio::spawn(keeper.run()) }
+        let halted = watch::Sender::new(false);
+        let (name, halt) = (name.to_owned(), halted.subscribe());
+        let keeper = Keeper { name, process, port, orders: received, halt, tell };
+        let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                before.stopped().await;
+            }
+            keeper.run().await;
+        });
+        Self { orders, halted, state, task }
     }
 
     /// How it is now.
@@ -115,17 +125,34 @@ impl Supervisor {
         let _ = self.orders.try_send(Order::Retry);
     }
 
-    /// Ends the process and waits for its end.
-    pub(crate) async fn stop(mut self) {
+    /// Has the process end in peace, within its time; it is not started again.
+    pub(crate) fn halt(&self) {
+        self.halted.send_replace(true);
+    }
+
+    /// Ends the process now. For a hub that is about to end itself: nobody waits for anything any more.
+    pub(crate) fn kill(&self) {
+        self.task.abort();
+        if let ProcessState::Running { pid, .. } = self.state()
+            && let Some(group) = i32::try_from(pid).ok().and_then(Pid::from_raw)
+        {
+            // It may have ended by itself in between.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    /// Waits until it has ended for good.
+    pub(crate) async fn stopped(&self) {
         // A keeper that is gone has stopped.
-        let _ = self.orders.send(Order::Stop).await;
-        let _ = (&mut self.task).await;
+        let _ = self.watch().wait_for(|state| *state == ProcessState::Stopped).await;
     }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        self.task.abort();
+        if !*self.halted.borrow() {
+            self.task.abort();
+        }
     }
 }
 
@@ -143,13 +170,14 @@ struct Keeper {
     process: Process,
     port: Option<u16>,
     orders: mpsc::Receiver<Order>,
+    halt: watch::Receiver<bool>,
     tell: watch::Sender<ProcessState>,
 }
 
 impl Keeper {
     async fn run(mut self) {
         let mut pace = Pace::new(self.process.restarts_max);
-        loop {
+        while !*self.halt.borrow() {
             self.tell.send_replace(ProcessState::Starting);
             let since = Instant::now();
             let End::Again(why) = self.live().await else { break };
@@ -176,22 +204,17 @@ impl Keeper {
             Err(error) => return End::Again(format!("it could not be started: {error}")),
         };
         // What was asked for concerned the one before.
-        while let Ok(order) = self.orders.try_recv() {
-            if matches!(order, Order::Stop) {
-                running.stop(self.process.stop_timeout).await;
-                return End::Stop;
-            }
-        }
+        while self.orders.try_recv().is_ok() {}
         let pid = running.pid();
         tracing::info!(endpoint = self.name, pid, "the process runs");
         self.tell.send_replace(ProcessState::Running { pid, since: Instant::now() });
         let end = loop {
             tokio::select! {
+                () = halted(&mut self.halt) => break End::Stop,
                 status = running.wait() => break End::Again(describe(status)),
-                order = self.orders.recv() => match order {
-                    Some(Order::Restart(why)) => break End::Again(why),
-                    Some(Order::Retry) => {}
-                    Some(Order::Stop) | None => break End::Stop,
+                order = order(&mut self.orders) => match order {
+                    Order::Restart(why) => break End::Again(why),
+                    Order::Retry => {}
                 },
             }
         };
@@ -205,14 +228,9 @@ impl Keeper {
         let pause = until.saturating_duration_since(Instant::now());
         tracing::warn!(endpoint = self.name, "the process is started again in {pause:.1?}: {why}");
         self.tell.send_replace(ProcessState::Waiting { until, why });
-        loop {
-            tokio::select! {
-                () = sleep_until(until) => return true,
-                order = self.orders.recv() => match order {
-                    Some(Order::Restart(_) | Order::Retry) => {}
-                    Some(Order::Stop) | None => return false,
-                },
-            }
+        tokio::select! {
+            () = sleep_until(until) => true,
+            () = halted(&mut self.halt) => false,
         }
     }
 
@@ -227,12 +245,29 @@ impl Keeper {
         );
         self.tell.send_replace(ProcessState::GaveUp { why });
         loop {
-            match self.orders.recv().await {
-                Some(Order::Retry) => return true,
-                Some(Order::Restart(_)) => {}
-                Some(Order::Stop) | None => return false,
+            tokio::select! {
+                () = halted(&mut self.halt) => return false,
+                order = order(&mut self.orders) => match order {
+                    Order::Retry => return true,
+                    Order::Restart(_) => {}
+                },
             }
         }
+    }
+}
+
+/// Waits until the process is to end in peace. Whoever drops its supervisor aborts this task instead.
+async fn halted(halt: &mut watch::Receiver<bool>) {
+    if halt.wait_for(|halted| *halted).await.is_err() {
+        pending::<()>().await;
+    }
+}
+
+/// The next order; never one without a supervisor.
+async fn order(orders: &mut mpsc::Receiver<Order>) -> Order {
+    match orders.recv().await {
+        Some(order) => order,
+        None => pending().await,
     }
 }
 
@@ -253,7 +288,7 @@ struct Running {
     child: Child,
     group: Option<Pid>,
     /// Closes with the hub, however that ends.
-    _lifeline: Option<ChildStdin>,
+    lifeline: Option<ChildStdin>,
     output: JoinSet<()>,
 }
 
@@ -283,7 +318,7 @@ impl Running {
         if let Some(complaints) = complaints {
             output.spawn(output::log(name.to_owned(), output::Stream::Error, complaints));
         }
-        Ok(Self { child, group, _lifeline: lifeline, output })
+        Ok(Self { child, group, lifeline, output })
     }
 
     /// Its number; 0 once it has ended.
@@ -325,6 +360,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
+        // After that: its end has the group end in peace.
+        drop(self.lifeline.take());
     }
 }
 
@@ -406,6 +443,11 @@ mod tests {
         state.expect("a keeper").clone()
     }
 
+    async fn stop(supervisor: &Supervisor) {
+        supervisor.halt();
+        timeout(PATIENCE, supervisor.stopped()).await.expect("it stops");
+    }
+
     fn is_running(state: &ProcessState) -> bool {
         matches!(state, ProcessState::Running { .. })
     }
@@ -414,11 +456,11 @@ mod tests {
     async fn a_process_knows_for_whom_it_is() {
         let fifo = Fifo::new("environment");
         let command = "exec > fifo; echo $WHUB_ENDPOINT $PORT; cat; exec sleep 1000";
-        let supervisor = Supervisor::start("chat", fifo.process(command), Some(8080));
+        let supervisor = Supervisor::start("chat", fifo.process(command), Some(8080), None);
         let mut pipe = fifo.open().await;
         assert_eq!(line(&mut pipe).await, "chat 8080", "and it has no input that could hold it up");
         until(&supervisor, is_running).await;
-        supervisor.stop().await;
+        stop(&supervisor).await;
         assert_eq!(line(&mut pipe).await, "", "it has ended");
     }
 
@@ -426,7 +468,7 @@ mod tests {
     async fn what_ends_is_started_again() {
         let fifo = Fifo::new("again");
         // It ends when the pipe is read from, which is when the test looks.
-        let supervisor = Supervisor::start("a", fifo.process("echo $$ > fifo; exit 3"), None);
+        let supervisor = Supervisor::start("a", fifo.process("echo $$ > fifo; exit 3"), None, None);
         let mut pids = Vec::new();
         for _ in 0..2 {
             pids.push(line(&mut fifo.open().await).await);
@@ -435,13 +477,13 @@ mod tests {
             assert_eq!(why, "it ended with exit status: 3");
         }
         assert_ne!(pids[0], pids[1]);
-        supervisor.stop().await;
+        stop(&supervisor).await;
     }
 
     #[tokio::test]
     async fn what_ends_too_often_is_given_up_until_somebody_wants_it_again() {
         let process = Process { restarts_max: 1, ..process("exit 1", None) };
-        let supervisor = Supervisor::start("a", process, None);
+        let supervisor = Supervisor::start("a", process, None, None);
         let gave_up = ProcessState::GaveUp { why: "it ended with exit status: 1".to_owned() };
         assert_eq!(until(&supervisor, |state| *state == gave_up).await, gave_up);
         supervisor.restart("it is ill");
@@ -454,13 +496,14 @@ mod tests {
         supervisor.retry();
         timeout(PATIENCE, watch.wait_for(|state| *state != gave_up)).await.unwrap().unwrap();
         assert_eq!(until(&supervisor, |state| *state == gave_up).await, gave_up);
-        supervisor.stop().await;
+        stop(&supervisor).await;
     }
 
     #[tokio::test]
     async fn what_is_ill_is_started_again() {
         let fifo = Fifo::new("ill");
-        let supervisor = Supervisor::start("a", fifo.process("exec > fifo; echo up; exec sleep 1000"), None);
+        let supervisor =
+            Supervisor::start("a", fifo.process("exec > fifo; echo up; exec sleep 1000"), None, None);
         let mut first = fifo.open().await;
         assert_eq!(line(&mut first).await, "up");
         let running = until(&supervisor, is_running).await;
@@ -470,16 +513,16 @@ mod tests {
         assert_eq!(line(&mut second).await, "up");
         let again = until(&supervisor, |state| is_running(state) && *state != running).await;
         assert_ne!(again, running);
-        supervisor.stop().await;
+        stop(&supervisor).await;
     }
 
     #[tokio::test]
     async fn what_cannot_be_started_is_told() {
-        let supervisor = Supervisor::start("a", process("true", Some(Path::new("/no/folder"))), None);
+        let supervisor = Supervisor::start("a", process("true", Some(Path::new("/no/folder"))), None, None);
         let state = until(&supervisor, |state| matches!(state, ProcessState::Waiting { .. })).await;
         let ProcessState::Waiting { why, .. } = state else { panic!("{state:?}") };
         assert_eq!(why, "it could not be started: /no/folder is no folder");
-        supervisor.stop().await;
+        stop(&supervisor).await;
     }
 
     #[tokio::test]
@@ -488,15 +531,31 @@ mod tests {
         // Short naps, because a long one that begins with the signal would miss it.
         let command = "exec > fifo; trap 'wait; echo outer; exit' TERM; \
                        (trap 'echo inner; exit' TERM; echo up; while :; do sleep 0.1; done) & wait";
-        let supervisor = Supervisor::start("a", fifo.process(command), None);
+        let supervisor = Supervisor::start("a", fifo.process(command), None, None);
         let mut pipe = fifo.open().await;
         assert_eq!(line(&mut pipe).await, "up");
-        let mut watch = supervisor.watch();
-        supervisor.stop().await;
-        assert_eq!(*watch.borrow_and_update(), ProcessState::Stopped);
+        stop(&supervisor).await;
+        assert_eq!(supervisor.state(), ProcessState::Stopped);
         assert_eq!(line(&mut pipe).await, "inner");
         assert_eq!(line(&mut pipe).await, "outer");
         assert_eq!(line(&mut pipe).await, "", "nobody is left");
+    }
+
+    #[tokio::test]
+    async fn one_that_comes_after_another_waits_for_its_end() {
+        let fifo = Fifo::new("after");
+        let last_words = "exec > fifo; trap 'echo gone; exit' TERM; echo up; while :; do sleep 0.1; done";
+        let first = Arc::new(Supervisor::start("a", fifo.process(last_words), None, None));
+        let mut pipe = fifo.open().await;
+        assert_eq!(line(&mut pipe).await, "up");
+        let second = fifo.process("echo next > fifo; exec sleep 1000");
+        let second = Supervisor::start("a", second, None, Some(Arc::clone(&first)));
+        first.halt();
+        drop(first);
+        assert_eq!(line(&mut pipe).await, "gone");
+        assert_eq!(line(&mut pipe).await, "", "the first has ended");
+        assert_eq!(line(&mut fifo.open().await).await, "next");
+        stop(&second).await;
     }
 
     #[tokio::test]
@@ -504,10 +563,10 @@ mod tests {
         let fifo = Fifo::new("stubborn");
         let command = "trap '' TERM; exec > fifo; echo up; sleep 1000; sleep 1000";
         let process = Process { stop_timeout: Duration::from_millis(10), ..fifo.process(command) };
-        let supervisor = Supervisor::start("a", process, None);
+        let supervisor = Supervisor::start("a", process, None, None);
         let mut pipe = fifo.open().await;
         assert_eq!(line(&mut pipe).await, "up");
-        supervisor.stop().await;
+        stop(&supervisor).await;
         assert_eq!(line(&mut pipe).await, "");
     }
 
@@ -515,10 +574,23 @@ mod tests {
     async fn a_supervisor_that_is_dropped_leaves_nobody_behind() {
         let fifo = Fifo::new("dropped");
         let command = "trap '' TERM; exec > fifo; sleep 1000 & echo up; wait";
-        let supervisor = Supervisor::start("a", fifo.process(command), None);
+        let supervisor = Supervisor::start("a", fifo.process(command), None, None);
         let mut pipe = fifo.open().await;
         assert_eq!(line(&mut pipe).await, "up");
         drop(supervisor);
+        assert_eq!(line(&mut pipe).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_process_can_be_ended_at_once() {
+        let fifo = Fifo::new("killed");
+        let command = "trap '' TERM; exec > fifo; sleep 1000 & echo up; wait";
+        let supervisor = Supervisor::start("a", fifo.process(command), None, None);
+        let mut pipe = fifo.open().await;
+        assert_eq!(line(&mut pipe).await, "up");
+        until(&supervisor, is_running).await;
+        supervisor.halt();
+        supervisor.kill();
         assert_eq!(line(&mut pipe).await, "");
     }
 
@@ -531,7 +603,7 @@ mod tests {
         let mut pipe = fifo.open().await;
         assert_eq!(line(&mut pipe).await, "up");
         // This is all that is seen of a hub that was killed.
-        running._lifeline = None;
+        running.lifeline = None;
         assert_eq!(line(&mut pipe).await, "");
         timeout(PATIENCE, running.wait()).await.expect("it has ended").unwrap();
         running.group = None;

@@ -10,13 +10,10 @@ use tokio::task::JoinSet;
 use whub_core::{Fault, Identity, Letter, Post, SessionId};
 use whub_proto::Code;
 
-use crate::config::{Balance, Endpoint, EndpointAccess, Target};
+use crate::config::{Balance, Endpoint, EndpointAccess, Health, Target};
 use crate::gateway::health;
 use crate::gateway::process::{ProcessState, Supervisor};
 use crate::gateway::upstream::{Occupied, Upstream};
-
-/// The sessions that are at an endpoint.
-type Sockets = Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>;
 
 /// An endpoint, known to clients by its name.
 #[derive(Debug)]
@@ -26,42 +23,46 @@ pub(crate) struct Route {
     /// For taking turns.
     turn: AtomicUsize,
     /// The sessions that use it, so that they can be told when it goes. Held to insert, remove or copy.
-    sockets: Sockets,
+    sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
     /// Whether any upstream is up.
     up: watch::Sender<bool>,
-    /// The process that serves it. Held to ask it something, or to hand it on.
-    process: Mutex<Option<Supervisor>>,
+    /// What serves it, where the hub runs that.
+    process: Option<Arc<Supervisor>>,
+    /// When an upstream answered last. Held to read or write it.
+    answered: Mutex<Option<Instant>>,
     /// Those who look after its upstreams; they end with it.
     watchers: Mutex<JoinSet<()>>,
 }
 
 impl Route {
-    /// An endpoint whose upstreams are looked after from now on. Its process begins after that of its predecessor has
-    /// ended, since both may want the same port.
-    pub(super) fn start(endpoint: Endpoint, predecessor: Option<Supervisor>) -> Arc<Self> {
-        let route = Self::with_sockets(endpoint, Arc::default(), None);
-        let Some(predecessor) = predecessor else {
-            route.begin_process();
-            return route;
-        };
-        let heir = Arc::downgrade(&route);
-        tokio::spawn(async move {
-            predecessor.stop().await;
-            if let Some(route) = heir.upgrade() {
-                route.begin_process();
-            }
-        });
-        route
+    /// An endpoint whose upstreams are looked after from now on.
+    pub(super) fn start(endpoint: Endpoint) -> Arc<Self> {
+        let process = supervisor(&endpoint, None);
+        Self::with(endpoint, Arc::default(), process)
     }
 
-    /// The same endpoint under new rules; who is connected stays, and the process goes on.
+    /// The same endpoint under new rules; who is connected stays, and what serves it.
     pub(super) fn replace(&self, endpoint: Endpoint) -> Arc<Self> {
-        let route = Self::with_sockets(endpoint, Arc::clone(&self.sockets), self.take_process());
-        route.watch_process();
-        route
+        Self::with(endpoint, Arc::clone(&self.sockets), self.process.clone())
     }
 
-    fn with_sockets(endpoint: Endpoint, sockets: Sockets, process: Option<Supervisor>) -> Arc<Self> {
+    /// The same endpoint somewhere else. Its process stays if it would be the same one.
+    pub(super) fn move_to(&self, endpoint: Endpoint) -> Arc<Self> {
+        let is_same = self.endpoint.process == endpoint.process && port(&self.endpoint) == port(&endpoint);
+        let process = if is_same {
+            self.process.clone()
+        } else {
+            self.halt();
+            supervisor(&endpoint, self.process.clone())
+        };
+        Self::with(endpoint, Arc::default(), process)
+    }
+
+    fn with(
+        endpoint: Endpoint,
+        sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
+        process: Option<Arc<Supervisor>>,
+    ) -> Arc<Self> {
         let upstreams = match &endpoint.target {
             Target::Upstreams(urls) => {
                 urls.iter().map(|url| Arc::new(Upstream::new(url.clone(), &endpoint))).collect()
@@ -74,63 +75,19 @@ impl Route {
             turn: AtomicUsize::new(0),
             sockets,
             up: watch::Sender::new(true),
-            process: Mutex::new(process),
+            process,
+            answered: Mutex::default(),
             watchers: Mutex::default(),
         });
-        let mut watchers = lock(&route.watchers);
+        let mut watchers = route.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         for upstream in &route.upstreams {
             watchers.spawn(health::watch(Arc::downgrade(&route), Arc::clone(upstream)));
         }
+        if let Some(process) = &route.process {
+            watchers.spawn(hope(process.watch(), Arc::downgrade(&route)));
+        }
         drop(watchers);
         route
-    }
-
-    fn begin_process(self: &Arc<Self>) {
-        let Some(process) = self.endpoint.process.clone() else { return };
-        let port = self.upstreams.first().and_then(|upstream| upstream.url.server.port());
-        *lock(&self.process) = Some(Supervisor::start(self.name(), process, port));
-        self.watch_process();
-    }
-
-    /// Has the upstreams looked at as soon as the process runs.
-    fn watch_process(self: &Arc<Self>) {
-        let Some(mut news) = lock(&self.process).as_ref().map(Supervisor::watch) else { return };
-        let route = Arc::downgrade(self);
-        lock(&self.watchers).spawn(async move {
-            while news.changed().await.is_ok() {
-                let is_running = matches!(*news.borrow_and_update(), ProcessState::Running { .. });
-                let Some(route) = route.upgrade().filter(|_| is_running) else { continue };
-                route.upstreams.iter().for_each(|upstream| upstream.hope.notify_one());
-            }
-        });
-    }
-
-    /// The process, for whoever takes the place of this one or ends it.
-    pub(super) fn take_process(&self) -> Option<Supervisor> {
-        lock(&self.process).take()
-    }
-
-    /// How the process is, if there is one.
-    pub(crate) fn process(&self) -> Option<ProcessState> {
-        lock(&self.process).as_ref().map(Supervisor::state)
-    }
-
-    /// The endpoint does not answer although its process has had time to begin: it is started again.
-    pub(super) fn mend(&self, why: &str) {
-        let process = lock(&self.process);
-        let Some(process) = &*process else { return };
-        if let ProcessState::Running { since, .. } = process.state()
-            && since.elapsed() >= BEGINS_WITHIN
-        {
-            process.restart(&format!("it does not answer: {why}"));
-        }
-    }
-
-    /// A process that was given up gets another chance.
-    pub(super) fn retry(&self) {
-        if let Some(process) = &*lock(&self.process) {
-            process.retry();
-        }
     }
 
     /// The name that clients of the gateway see.
@@ -223,8 +180,61 @@ impl Route {
         chosen.cloned()
     }
 
+    /// How the process is, if there is one.
+    pub(crate) fn process(&self) -> Option<ProcessState> {
+        self.process.as_ref().map(|process| process.state())
+    }
+
+    /// Has the process end in peace, if there is one.
+    pub(super) fn halt(&self) {
+        if let Some(process) = &self.process {
+            process.halt();
+        }
+    }
+
+    /// Ends the process at once.
+    pub(super) fn kill(&self) {
+        if let Some(process) = &self.process {
+            process.kill();
+        }
+    }
+
+    /// Waits until it has ended in peace.
+    pub(super) async fn halted(&self) {
+        if let Some(process) = &self.process {
+            process.stopped().await;
+        }
+    }
+
+    /// Has a process that was given up tried again.
+    pub(super) fn encourage(&self) {
+        if let Some(process) = &self.process {
+            process.retry();
+        }
+    }
+
+    /// Has the process started again if the endpoint has been down for so long that it will not come back by itself.
+    pub(super) fn cure(&self, why: &str) {
+        let Some(process) = &self.process else { return };
+        let ProcessState::Running { since, .. } = process.state() else { return };
+        let down =
+            self.upstreams.iter().filter_map(|upstream| upstream.trouble()).map(|trouble| trouble.since);
+        let (false, Some(down)) = (self.is_up() || self.endpoint.health == Health::Off, down.max()) else {
+            return;
+        };
+        let began = since.into_std();
+        let ill = down.max(began).elapsed();
+        let patience = self.endpoint.health_interval * ILL_INTERVALS;
+        let has_answered = lock(&self.answered).is_some_and(|answered| answered > began);
+        let patience = if has_answered { patience } else { patience.max(TIME_TO_START) };
+        if ill >= patience {
+            process.restart(&format!("it has not answered for {ill:.1?}: {why}"));
+        }
+    }
+
     /// An upstream answered.
     pub(super) fn note_up(&self, upstream: &Upstream) {
+        *lock(&self.answered) = Some(Instant::now());
         if upstream.rise() {
             tracing::info!(endpoint = self.name(), upstream = %upstream.url, "upstream is up");
         }
@@ -259,14 +269,42 @@ impl Route {
     }
 }
 
-/// How long a process may take until it answers.
-const BEGINS_WITHIN: Duration = Duration::from_secs(10);
+/// So many times `health_interval` a process may fail to answer before it is started again.
+const ILL_INTERVALS: u32 = 2;
+
+/// Where it has not answered at all since it was started, it has so long.
+const TIME_TO_START: Duration = Duration::from_secs(60);
+
+/// Has the upstreams looked at as soon as their process runs.
+async fn hope(mut news: watch::Receiver<ProcessState>, route: Weak<Route>) {
+    while news.changed().await.is_ok() {
+        let is_running = matches!(*news.borrow_and_update(), ProcessState::Running { .. });
+        let Some(route) = route.upgrade() else { return };
+        if is_running {
+            route.upstreams.iter().for_each(|upstream| upstream.hope.notify_one());
+        }
+    }
+}
+
+/// What runs the process of an endpoint, if it has one; `before` is what ran the last one.
+fn supervisor(endpoint: &Endpoint, before: Option<Arc<Supervisor>>) -> Option<Arc<Supervisor>> {
+    let process = endpoint.process.clone()?;
+    Some(Arc::new(Supervisor::start(&endpoint.name, process, port(endpoint), before)))
+}
+
+/// The port that a process of the endpoint would listen at.
+fn port(endpoint: &Endpoint) -> Option<u16> {
+    match &endpoint.target {
+        Target::Upstreams(urls) => urls.first()?.server.port(),
+        Target::Service(_) | Target::Channel(_) | Target::Pair(_) => None,
+    }
+}
 
 /// A session's place at an endpoint.
 #[derive(Debug)]
 pub(crate) struct Seat {
     session: SessionId,
-    sockets: Sockets,
+    sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
 }
 
 impl Drop for Seat {

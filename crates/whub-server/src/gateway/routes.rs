@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use whub_core::Fault;
 use whub_proto::Code;
 
 use crate::config::Endpoint;
-use crate::gateway::process::Supervisor;
 use crate::gateway::route::Route;
 
 /// The table. Names are looked up without regard to case.
@@ -70,28 +68,21 @@ impl Routes {
         for endpoint in endpoints {
             let known = before.routes.iter().find(|known| known.endpoint.name == endpoint.name);
             let route = match (known, known.map_or(Change::Add, |known| change(&known.endpoint, endpoint))) {
-                (Some(known), Change::Keep) => {
-                    known.retry();
-                    Arc::clone(known)
-                }
-                (Some(known), Change::Adjust) => {
-                    known.retry();
-                    known.replace(endpoint.clone())
-                }
+                (Some(known), Change::Keep) => Arc::clone(known),
+                (Some(known), Change::Adjust) => known.replace(endpoint.clone()),
                 (Some(known), Change::Redirect | Change::Remove | Change::Add) => {
                     dismissed.push((Arc::clone(known), redirected(known.name())));
-                    Route::start(endpoint.clone(), known.take_process())
+                    known.move_to(endpoint.clone())
                 }
-                (None, _) => Route::start(endpoint.clone(), None),
+                (None, _) => Route::start(endpoint.clone()),
             };
+            route.encourage();
             table.add(route);
         }
         for known in &before.routes {
             if !endpoints.iter().any(|endpoint| endpoint.name == known.endpoint.name) {
                 dismissed.push((Arc::clone(known), removed(known.name())));
-                if let Some(process) = known.take_process() {
-                    tokio::spawn(process.stop());
-                }
+                known.halt();
             }
         }
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
@@ -102,11 +93,18 @@ impl Routes {
         }
     }
 
-    /// Ends all processes, and waits for their end.
-    pub(crate) async fn stop(&self) {
-        let mut ending: JoinSet<()> =
-            self.all().iter().filter_map(|route| route.take_process()).map(Supervisor::stop).collect();
-        while ending.join_next().await.is_some() {}
+    /// Ends the processes of all endpoints, and waits for their end.
+    pub(crate) async fn halt(&self) {
+        let routes = self.all();
+        routes.iter().for_each(|route| route.halt());
+        for route in routes {
+            route.halted().await;
+        }
+    }
+
+    /// Ends the processes of all endpoints at once.
+    pub(crate) fn kill(&self) {
+        self.all().iter().for_each(|route| route.kill());
     }
 
     fn table(&self) -> Arc<Table> {

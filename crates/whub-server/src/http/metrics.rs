@@ -53,6 +53,11 @@ impl Snapshot {
             ("whub_sessions", "Sessions that are there.", node.sessions() as u64),
             ("whub_services", "Patterns that are provided.", hub.services.list().len() as u64),
             ("whub_filters", "Filters that are subscribed to.", hub.channels.filters() as u64),
+            (
+                "whub_pair_seats_away",
+                "Seats in pairs that are kept for clients whose connection was lost.",
+                hub.seats_away() as u64,
+            ),
             ("whub_pairs_waiting", "Halves of pairs that wait for a partner.", hub.pairs.waiting() as u64),
             ("whub_rooms", "Rooms, those included that nobody is in.", hub.rooms.len() as u64),
             ("whub_rooms_empty", "Rooms that are kept although nobody is in them.", hub.rooms.kept() as u64),

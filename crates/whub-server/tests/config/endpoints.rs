@@ -4,8 +4,8 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
 use crate::said::said;
 use whub_server::config::{
-    Assignment, Balance, Config, EndpointAccess, Health, Input, Loaded, Process, Target, WhenDown,
-    differences, load, reloaded,
+    Assignment, Balance, Config, ConfigFile, EndpointAccess, Health, Input, Loaded, Process, Target,
+    WhenDown, differences, load, reloaded,
 };
 
 /// The example of SocketMaster's README, byte for byte.
@@ -65,6 +65,14 @@ fn the_example_of_the_original_is_read_as_it_is() {
         format!("{path}:{line}: this line is passed over; it is neither `[section]` nor `Key = Value`")
     };
     assert_eq!(warnings, [passed_over(8), passed_over(9)]);
+}
+
+#[test]
+fn who_takes_it_for_the_whole_configuration_is_told_where_it_goes() {
+    let file = Some(ConfigFile::new("config.ini", EXAMPLE));
+    let error = load(&Input { file, ..Input::default() }).expect_err("it is no TOML").to_string();
+    assert!(error.starts_with("config.ini:8: this is not TOML: "), "{error}");
+    assert!(error.ends_with("; for a config.ini of SocketMaster there is --gateway"), "{error}");
 }
 
 #[test]

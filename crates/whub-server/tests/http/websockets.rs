@@ -85,7 +85,7 @@ async fn what_is_no_handshake_is_told_what_is_missing() {
         ("/other", 404),
         ("/pair/a/b", 404),
         ("/debug/echo", 404),
-        ("/gateway", 404),
+        ("/gateway/nowhere", 404),
         ("/healthz", 200),
     ] {
         let (_, answer) = upgrade(&node, path, "").await;

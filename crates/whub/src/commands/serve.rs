@@ -103,7 +103,10 @@ impl Serve {
                         info!("stopping; a second signal stops at once");
                         drop(stop);
                     }
-                    None => return Err(Failure::new(Exit::Failed, "stopped at once by a second signal")),
+                    None => {
+                        handle.abandon();
+                        return Err(Failure::new(Exit::Failed, "stopped at once by a second signal"));
+                    }
                 },
                 // What comes of it is in the log.
                 _ = signals.hangup.recv() => drop(handle.reread()),

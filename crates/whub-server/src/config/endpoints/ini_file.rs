@@ -29,8 +29,13 @@ pub(crate) fn read(path: &Path, named: &Source, report: &mut Report) -> Vec<Writ
             return Vec::new();
         }
     };
+    endpoints(path, &text, report)
+}
+
+/// What the text of the file gives; `path` only names it in messages.
+fn endpoints(path: &Path, text: &str, report: &mut Report) -> Vec<Written> {
     let at = |line| Source::File { path: path.to_owned(), line };
-    let ini = ini::parse(&text);
+    let ini = ini::parse(text);
     for stray in &ini.strays {
         let (line, says) = (at(stray.line), says(stray.kind));
         match stray.kind {
@@ -152,4 +157,30 @@ fn unknown(key: &str) -> String {
     let distance = |known: &&&str| strsim::osa_distance(&written, &known.to_ascii_lowercase());
     let nearest = KEYS.iter().min_by_key(distance).copied().unwrap_or_default();
     format!("unknown key `{key}` of an endpoint; the nearest valid one is `{nearest}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_file_says_is_an_endpoint_or_a_problem_with_its_line(
+            text in r"(\[(a|b|)\]\n|(Name|port|HOST|Path|Url|Command|x) ?=[ -~é]{0,12}\n|Port = [0-9]{1,6}\n|\PC{0,8}\n)*"
+        ) {
+            let mut report = Report::default();
+            let sections = ini::parse(&text).sections.len();
+            let found = endpoints(Path::new("config.ini"), &text, &mut report);
+            prop_assert!(found.len() <= sections);
+            prop_assert!(found.iter().all(|written| written.draft.url.is_some()));
+            prop_assert!(found.len() == sections || !report.problems.is_empty());
+            let lines = text.lines().count();
+            for problem in report.problems.iter().chain(&report.warnings) {
+                let Some(Source::File { line, .. }) = &problem.source else { panic!("{problem} has no line") };
+                prop_assert!((1..=lines.max(1)).contains(line), "{}", problem);
+            }
+        }
+    }
 }

@@ -169,7 +169,8 @@ pub(crate) static ENDPOINT_KEYS: &[Key<EndpointDraft>] = &[
         "command",
         Field::Text(|e| &mut e.command),
         "Command for `sh -c` that serves the endpoint. The hub starts it, keeps its output in the log, starts it again \
-         when it ends or fails its health check, and ends it with itself.",
+         when it ends or has not answered for two `health_interval`s (a minute, if not since its start), and ends it with \
+         itself.",
     ),
     unset("command_folder", Field::Path(|e| &mut e.command_folder), "Folder in which it runs."),
     key(
