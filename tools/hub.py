@@ -62,6 +62,12 @@ class Hub:
         if status != 0:
             raise HubFault(f"the hub stopped with status {status}; see {self.log}")
 
+    def kill(self) -> None:
+        """Ends the hub so that it has no moment to end anything itself. What it started is left alone."""
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+
     def _listening(self, line: bytes) -> str:
         deadline = time.monotonic() + READY_S
         os.set_blocking(self._process.stdout.fileno(), False)
