@@ -122,7 +122,45 @@ pub enum Letter {
     Kick(Fault),
 }
 
+/// What the node says to every session, whatever its conversation is.
+#[derive(Debug)]
+pub enum Announcement {
+    /// The node is stopping.
+    Drain {
+        /// When the client may come back.
+        retry: Duration,
+    },
+    /// The rules have changed: see whether the session's credentials still hold.
+    Recheck,
+    /// End the session with this fault as its close reason.
+    Kick(Fault),
+}
+
 impl Letter {
+    /// What the node announces in it. `None` is what callers, providers, halves and members say to each other, for
+    /// conversations that are none of these.
+    #[must_use]
+    pub fn announcement(self) -> Option<Announcement> {
+        match self {
+            Self::Drain { retry, .. } => Some(Announcement::Drain { retry }),
+            Self::Recheck => Some(Announcement::Recheck),
+            Self::Kick(fault) => Some(Announcement::Kick(fault)),
+            Self::Call(_)
+            | Self::Upload { .. }
+            | Self::Abandon { .. }
+            | Self::Refill { .. }
+            | Self::Answer { .. }
+            | Self::Credit { .. }
+            | Self::Placed { .. }
+            | Self::Failed { .. }
+            | Self::Paired { .. }
+            | Self::Parted { .. }
+            | Self::Replaced { .. }
+            | Self::Stirred { .. }
+            | Self::Expelled { .. } => None,
+        }
+    }
+
     /// Bytes that the letter holds while it waits.
     #[must_use]
     pub fn weight(&self) -> usize {

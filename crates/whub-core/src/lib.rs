@@ -39,7 +39,7 @@ pub use elsewhere::{Joined, join};
 pub use fault::{Fault, MOVED};
 pub use handlers::{FrameHandler, Handlers, OWN_KINDS, Reply, Sender};
 pub use hub::{Hub, Now, Roles, SessionLimits};
-pub use letter::Letter;
+pub use letter::{Announcement, Letter};
 pub use mailbox::{Fate, Framing, Mailbox, Parcel, Post, Publication, Sent, SessionId, Undelivered};
 pub use moving::{Loss, Refusals};
 pub use packet::Packet;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use whub_core::{Fault, Letter, Liveness, Mailbox, Now, Silence, Subscriber};
+use whub_core::{Announcement, Fault, Letter, Liveness, Mailbox, Now, Silence, Subscriber};
 use whub_proto::names::{Channel, Filter};
 use whub_proto::{Body, Code, Flags, Publish, Writer};
 
@@ -111,27 +111,14 @@ impl Talk for ChannelTalk {
     }
 
     fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
-        match letter {
-            Letter::Drain { .. } => self.socket.close(own, GOING_AWAY, "this node is stopping"),
-            Letter::Kick(fault) => self.socket.close(own, fault.code.close_code(), &fault.reason),
-            Letter::Recheck => match self.recheck() {
+        match letter.announcement() {
+            Some(Announcement::Drain { .. }) => self.socket.close(own, GOING_AWAY, "this node is stopping"),
+            Some(Announcement::Kick(fault)) => self.socket.close(own, fault.code.close_code(), &fault.reason),
+            Some(Announcement::Recheck) => match self.recheck() {
                 Ok(()) => Flow::Go,
                 Err(fault) => self.socket.close(own, fault.code.close_code(), &fault.reason),
             },
-            // For those who call, provide or pair; nobody posts them here.
-            Letter::Call(_)
-            | Letter::Upload { .. }
-            | Letter::Abandon { .. }
-            | Letter::Refill { .. }
-            | Letter::Answer { .. }
-            | Letter::Credit { .. }
-            | Letter::Placed { .. }
-            | Letter::Failed { .. }
-            | Letter::Paired { .. }
-            | Letter::Parted { .. }
-            | Letter::Replaced { .. }
-            | Letter::Stirred { .. }
-            | Letter::Expelled { .. } => Flow::Go,
+            None => Flow::Go,
         }
     }
 

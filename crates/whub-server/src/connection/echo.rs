@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use whub_core::{Hub, Letter, Liveness, Now, Silence};
+use whub_core::{Announcement, Hub, Letter, Liveness, Now, Silence};
 
 use crate::connection::websocket::WebSocket;
 use crate::connection::{Bytes, Flow, Talk};
@@ -44,23 +44,11 @@ impl Talk for EchoTalk {
     }
 
     fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
-        match letter {
-            Letter::Drain { .. } => self.socket.close(own, GOING_AWAY, "this node is stopping"),
-            Letter::Kick(fault) => self.socket.close(own, fault.code.close_code(), &fault.reason),
-            Letter::Call(_)
-            | Letter::Upload { .. }
-            | Letter::Abandon { .. }
-            | Letter::Refill { .. }
-            | Letter::Answer { .. }
-            | Letter::Credit { .. }
-            | Letter::Placed { .. }
-            | Letter::Failed { .. }
-            | Letter::Paired { .. }
-            | Letter::Parted { .. }
-            | Letter::Expelled { .. }
-            | Letter::Replaced { .. }
-            | Letter::Stirred { .. }
-            | Letter::Recheck => Flow::Go,
+        match letter.announcement() {
+            Some(Announcement::Drain { .. }) => self.socket.close(own, GOING_AWAY, "this node is stopping"),
+            Some(Announcement::Kick(fault)) => self.socket.close(own, fault.code.close_code(), &fault.reason),
+            // An echo asks for no rights.
+            Some(Announcement::Recheck) | None => Flow::Go,
         }
     }
 

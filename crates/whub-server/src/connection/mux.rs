@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use hyper::HeaderMap;
-use whub_core::{GatewayOutput, GatewaySaying, GatewaySession, Letter, Mailbox, Now};
+use whub_core::{Announcement, GatewayOutput, GatewaySaying, GatewaySession, Letter, Mailbox, Now};
 
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::websocket::{Speaker, WebSocket};
@@ -203,28 +203,17 @@ impl Talk for MuxTalk {
     }
 
     fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
-        match letter {
-            Letter::Drain { .. } => self.socket.close(own, GOING_AWAY, "this node is stopping"),
-            Letter::Kick(fault) => self.socket.close(own, fault.code.close_code(), &fault.reason),
-            Letter::Recheck => match self.mux.node.authenticate(self.mux.visitor.token.as_deref()) {
-                // Which routes it may still use, those who carry them find out.
-                Ok(_) => Flow::Go,
-                Err(fault) => self.socket.close(own, fault.code.close_code(), &fault.reason),
-            },
-            // For those who call, provide or pair; nobody posts them here.
-            Letter::Call(_)
-            | Letter::Upload { .. }
-            | Letter::Abandon { .. }
-            | Letter::Refill { .. }
-            | Letter::Answer { .. }
-            | Letter::Credit { .. }
-            | Letter::Placed { .. }
-            | Letter::Failed { .. }
-            | Letter::Paired { .. }
-            | Letter::Parted { .. }
-            | Letter::Replaced { .. }
-            | Letter::Stirred { .. }
-            | Letter::Expelled { .. } => Flow::Go,
+        match letter.announcement() {
+            Some(Announcement::Drain { .. }) => self.socket.close(own, GOING_AWAY, "this node is stopping"),
+            Some(Announcement::Kick(fault)) => self.socket.close(own, fault.code.close_code(), &fault.reason),
+            Some(Announcement::Recheck) => {
+                match self.mux.node.authenticate(self.mux.visitor.token.as_deref()) {
+                    // Which routes it may still use, those who carry them find out.
+                    Ok(_) => Flow::Go,
+                    Err(fault) => self.socket.close(own, fault.code.close_code(), &fault.reason),
+                }
+            }
+            None => Flow::Go,
         }
     }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use whub_core::{Fault, Framing, Letter, Post};
+use whub_core::{Announcement, Fault, Framing, Post};
 use whub_transport::Stream;
 use whub_ws::{CloseCode, Walk, encode_close};
 
@@ -188,28 +188,15 @@ impl Pass {
         self.place.poll_mail(cx, &mut mail);
         for item in mail {
             let Mail::Letter(letter) = item else { continue };
-            match letter {
-                Letter::Drain { .. } => self.leave(Fault::draining()),
-                Letter::Kick(fault) => self.leave(fault),
-                Letter::Recheck => {
+            match letter.announcement() {
+                Some(Announcement::Drain { .. }) => self.leave(Fault::draining()),
+                Some(Announcement::Kick(fault)) => self.leave(fault),
+                Some(Announcement::Recheck) => {
                     if let Err(fault) = self.place.recheck() {
                         self.leave(fault);
                     }
                 }
-                // For those who speak the protocol; nobody posts them here.
-                Letter::Call(_)
-                | Letter::Upload { .. }
-                | Letter::Abandon { .. }
-                | Letter::Refill { .. }
-                | Letter::Answer { .. }
-                | Letter::Credit { .. }
-                | Letter::Placed { .. }
-                | Letter::Failed { .. }
-                | Letter::Paired { .. }
-                | Letter::Parted { .. }
-                | Letter::Replaced { .. }
-                | Letter::Stirred { .. }
-                | Letter::Expelled { .. } => {}
+                None => {}
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-use whub_core::Letter;
+use whub_core::Announcement;
 use whub_transport::Stream;
 use whub_ws::{
     CloseCode, Decoder, Event, Head, Limits, MessageKind, Opcode, Role, encode_close, encode_masked,
@@ -110,24 +110,11 @@ async fn dismissed(place: &Place) -> Ending {
         place.watch_mail(cx, &mut mail);
         for item in mail {
             let Mail::Letter(letter) = item else { continue };
-            let fault = match letter {
-                Letter::Kick(fault) => Some(fault),
-                Letter::Recheck => place.recheck().err(),
+            let fault = match letter.announcement() {
+                Some(Announcement::Kick(fault)) => Some(fault),
+                Some(Announcement::Recheck) => place.recheck().err(),
                 // The caller's own connection hears of it too.
-                Letter::Drain { .. }
-                | Letter::Call(_)
-                | Letter::Upload { .. }
-                | Letter::Abandon { .. }
-                | Letter::Refill { .. }
-                | Letter::Answer { .. }
-                | Letter::Credit { .. }
-                | Letter::Placed { .. }
-                | Letter::Failed { .. }
-                | Letter::Paired { .. }
-                | Letter::Parted { .. }
-                | Letter::Replaced { .. }
-                | Letter::Stirred { .. }
-                | Letter::Expelled { .. } => None,
+                Some(Announcement::Drain { .. }) | None => None,
             };
             if let Some(fault) = fault {
                 return std::task::Poll::Ready((fault.code.close_code(), fault.reason.into_owned()));

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use whub_core::{Letter, Parcel, Sent};
+use whub_core::{Announcement, Parcel, Sent};
 use whub_transport::Stream;
 use whub_ws::{
     CloseCode, Closing, Decoder, Event, Limits, MessageKind, Opcode, Role, encode_close, encode_close_reply,
@@ -131,24 +131,11 @@ impl Converse<'_> {
         self.place.poll_mail(cx, &mut mail);
         mail.into_iter().any(|item| {
             let Mail::Letter(letter) = item else { return false };
-            match letter {
-                Letter::Kick(_) => true,
-                Letter::Recheck => self.place.recheck().is_err(),
+            match letter.announcement() {
+                Some(Announcement::Kick(_)) => true,
+                Some(Announcement::Recheck) => self.place.recheck().is_err(),
                 // The client's own connection hears of it too, and decides.
-                Letter::Drain { .. }
-                | Letter::Call(_)
-                | Letter::Upload { .. }
-                | Letter::Abandon { .. }
-                | Letter::Refill { .. }
-                | Letter::Answer { .. }
-                | Letter::Credit { .. }
-                | Letter::Placed { .. }
-                | Letter::Failed { .. }
-                | Letter::Paired { .. }
-                | Letter::Parted { .. }
-                | Letter::Replaced { .. }
-                | Letter::Stirred { .. }
-                | Letter::Expelled { .. } => false,
+                Some(Announcement::Drain { .. }) | None => false,
             }
         })
     }

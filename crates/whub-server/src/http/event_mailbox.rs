@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use whub_core::{Fate, Fault, Hub, Letter, Packet, Post, Publication, SessionId, Undelivered};
+use whub_core::{Announcement, Fate, Fault, Hub, Letter, Packet, Post, Publication, SessionId, Undelivered};
 use whub_proto::Kind;
 
 use crate::config::SlowPolicy;
@@ -143,26 +143,13 @@ impl Post for EventMailbox {
         if state.closed {
             return Err(Undelivered::Gone(letter));
         }
-        match letter {
-            Letter::Drain { retry, .. } => state.notice = Some(Notice::Drain { retry }),
-            Letter::Kick(fault) => {
+        match letter.announcement() {
+            Some(Announcement::Drain { retry }) => state.notice = Some(Notice::Drain { retry }),
+            Some(Announcement::Kick(fault)) => {
                 state.notice = Some(Notice::Kick(fault));
             }
-            Letter::Recheck => state.recheck = true,
-            // It provides nothing, calls nobody and has no partner.
-            Letter::Call(_)
-            | Letter::Upload { .. }
-            | Letter::Abandon { .. }
-            | Letter::Refill { .. }
-            | Letter::Answer { .. }
-            | Letter::Credit { .. }
-            | Letter::Placed { .. }
-            | Letter::Failed { .. }
-            | Letter::Paired { .. }
-            | Letter::Parted { .. }
-            | Letter::Expelled { .. }
-            | Letter::Replaced { .. }
-            | Letter::Stirred { .. } => {}
+            Some(Announcement::Recheck) => state.recheck = true,
+            None => {}
         }
         state.wake();
         Ok(())
