@@ -6,6 +6,6 @@ for lock in $(cd "$REPO" && git ls-files --cached --others --exclude-standard 't
   folder=$REPO/$(dirname "$lock")
   fresh "$folder/node_modules/.stamp" "$REPO/$lock" && continue
   say "npm packages in $(dirname "$lock")"
-  (cd "$folder" && npm ci --silent --ignore-scripts)
+  (cd "$folder" && npm ci --silent --ignore-scripts) || die "npm ci failed in $folder; run it there to see why"
   mark "$folder/node_modules/.stamp" "$REPO/$lock"
 done
