@@ -30,7 +30,7 @@ pub(crate) use route::{Route, Seat};
 pub use routes::Change;
 pub(crate) use routes::{Routes, change};
 pub(crate) use upstream::{KEEP_ALIVE, Occupied};
-pub(crate) use words::{Heard, Spelling, read};
+pub(crate) use words::{ACK, Heard, Spelling, read};
 
 use whub_core::Fault;
 use whub_proto::Code;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
+use tokio::runtime;
 use tokio::sync::watch;
 
 use whub_core::{
@@ -38,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) discovery: Arc<Discovery>,
     /// The endpoints of its gateway.
     pub(crate) routes: Arc<Routes>,
+    /// Where its tasks run; whoever reloads it may be on a thread of its own. `None` in tests without one.
+    runtime: Option<runtime::Handle>,
     /// Admission of connections that the hub has with itself.
     pub(crate) indoors: Admission,
     /// When the node began.
@@ -105,6 +108,7 @@ impl Node {
             http: HttpCounters::default(),
             inspector: Arc::new(Inspector::new(&config.inspect)),
             routes,
+            runtime: runtime::Handle::try_current().ok(),
             indoors,
             started: Instant::now(),
             authenticator: RwLock::new(authenticator(&config)),
@@ -167,7 +171,11 @@ impl Node {
         }
         self.chain.apply(&self.hub, &config);
         self.hub.services.configure(config.policies());
-        self.routes.apply(&config.endpoints);
+        {
+            // Endpoints are looked after by tasks.
+            let _entered = self.runtime.as_ref().map(runtime::Handle::enter);
+            self.routes.apply(&config.endpoints);
+        }
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.seat_inspector();
         self.tell_all(|| Letter::Recheck);

@@ -26,6 +26,8 @@ pub struct Gateway {
     pub file: Option<PathBuf>,
     /// How long the handshake on `/gateway` may take.
     pub handshake: Duration,
+    /// Answer steps of the handshake by the bare word `ACK`, as some clients take the README of SocketMaster.
+    pub bare_ack: bool,
     /// Routes that one client of `/gateway` may have open.
     pub routes: usize,
     /// How long a client of `/gateway` is not read from because one of its routes is full, before messages for that route

@@ -111,6 +111,13 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "How long the handshake of a client on `/gateway` may take.",
     )),
     reloadable(key(
+        "gateway.bare_ack",
+        Field::Flag(|c| &mut c.gateway.bare_ack),
+        "false",
+        "Answer the steps of the handshake on `/gateway` with the bare word `ACK`, for clients that take the README of \
+         SocketMaster at that word.",
+    )),
+    reloadable(key(
         "gateway.routes",
         Field::Count(|c| &mut c.gateway.routes, 1..=10_000),
         "64",
@@ -822,7 +829,13 @@ fn blank() -> Config {
         listen: Vec::new(),
         node: Node { name: None, roles: Vec::new() },
         relay: Relay { listen: Vec::new(), scope: None },
-        gateway: Gateway { file: None, handshake: Duration::ZERO, routes: 0, stall: Duration::ZERO },
+        gateway: Gateway {
+            file: None,
+            handshake: Duration::ZERO,
+            bare_ack: false,
+            routes: 0,
+            stall: Duration::ZERO,
+        },
         endpoints: Vec::new(),
         reload: Reload { watch: false },
         data: Data { dir: None },

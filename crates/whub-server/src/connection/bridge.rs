@@ -29,8 +29,8 @@ const REFILL_BYTES: u32 = WINDOW / 2;
 /// How long the service has for its own close after the client's, and for taking what the client said before.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
-/// The provider is lost; another may be there already.
-const SERVICE_RESTART: u16 = 1012;
+/// The provider, or the endpoint, is lost or somewhere else; another may be there already.
+pub(super) const SERVICE_RESTART: u16 = 1012;
 
 /// The service, or this hub, failed.
 const INTERNAL: u16 = 1011;
@@ -203,11 +203,11 @@ impl BridgeTalk {
 }
 
 /// What a client is told that speaks no protocol of the hub's: codes of RFC 6455 where one fits.
-fn close_code(code: Code) -> u16 {
+pub(super) fn close_code(code: Code) -> u16 {
     if code == Code::Draining {
         return GOING_AWAY;
     }
-    if code == Code::ProviderLost { SERVICE_RESTART } else { code.close_code() }
+    if matches!(code, Code::ProviderLost | Code::Replaced) { SERVICE_RESTART } else { code.close_code() }
 }
 
 impl Bridge {

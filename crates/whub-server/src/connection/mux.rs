@@ -40,6 +40,8 @@ struct Mux {
     visitor: Visitor,
     session: GatewaySession,
     spelling: Spelling,
+    /// Steps are answered by a word instead of an event.
+    bare_ack: bool,
     legs: BTreeMap<Box<str>, (Box<str>, Arc<Leg>)>,
     /// A route that has no room, and how long it is waited for.
     awaiting: Option<(Arc<Leg>, Instant)>,
@@ -64,6 +66,7 @@ impl MuxTalk {
             visitor,
             session,
             spelling: Spelling::default(),
+            bare_ack: config.gateway.bare_ack,
             legs: BTreeMap::new(),
             awaiting: None,
             close: None,
@@ -124,6 +127,7 @@ impl Mux {
             let spelling = self.spelling;
             let text = match output {
                 GatewayOutput::SynAck => spelling.syn_ack(),
+                GatewayOutput::Ack | GatewayOutput::EndAck if self.bare_ack => gateway::ACK.to_owned(),
                 GatewayOutput::Ack => spelling.ack(),
                 GatewayOutput::EndAck => spelling.end_ack(),
                 GatewayOutput::Error(what) => spelling.error(&what),

@@ -12,19 +12,16 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use whub_core::{Fault, Framing, Letter, Post};
-use whub_proto::Code;
 use whub_transport::Stream;
 use whub_ws::{CloseCode, Walk, encode_close};
 
+use crate::connection::bridge::{SERVICE_RESTART, close_code};
 use crate::connection::scratch::INPUT;
 use crate::connection::timer::Timer;
 use crate::connection::{LINGER, ROUNDS, echo::GOING_AWAY};
 use crate::gateway::{KEEP_ALIVE, Occupied, Opened, Seat, nonce, unknown};
 use crate::mailbox::{Mail, PeerMailbox};
 use crate::node::{Node, Presence};
-
-/// The upstream is lost; it, or another, may be there already.
-const SERVICE_RESTART: u16 = 1012;
 
 /// A client's place at an endpoint, before its connection is handed over.
 #[derive(Debug)]
@@ -392,14 +389,5 @@ impl Side {
             let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
         }
         true
-    }
-}
-
-/// What a client is told that speaks no protocol of the hub's: codes of RFC 6455 where one fits.
-fn close_code(code: Code) -> u16 {
-    match code {
-        Code::Draining => GOING_AWAY,
-        Code::Replaced => SERVICE_RESTART,
-        other => other.close_code(),
     }
 }

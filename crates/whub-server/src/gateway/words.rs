@@ -14,6 +14,9 @@ const LINE_BYTES_MAX: usize = 256;
 /// What stands before a route's name.
 const ROUTE: &[u8] = b"ROUTENAME=";
 
+/// What some clients wait for.
+pub(crate) const ACK: &str = "ACK";
+
 const HANDSHAKE: &str = "SMHandshake";
 const END: &str = "SMHandshakeEnd";
 const ERROR: &str = "SMError";
@@ -79,7 +82,7 @@ pub(crate) fn read(is_text: bool, payload: &[u8]) -> Heard<'_> {
     let Some((event, data, spelling)) = event(text) else { return Heard::Nothing };
     let saying = match (&*event, &*data) {
         (HANDSHAKE, "SYN") => Saying::Syn,
-        (HANDSHAKE, "ACK") => Saying::Ack,
+        (HANDSHAKE, ACK) => Saying::Ack,
         (HANDSHAKE, "") => return Heard::Nothing,
         (HANDSHAKE, _) => Saying::Route(data),
         (END, _) => Saying::End,
@@ -127,11 +130,11 @@ impl Spelling {
     }
 
     pub(crate) fn ack(self) -> String {
-        self.event(HANDSHAKE, "ACK")
+        self.event(HANDSHAKE, ACK)
     }
 
     pub(crate) fn end_ack(self) -> String {
-        self.event(END, "ACK")
+        self.event(END, ACK)
     }
 
     pub(crate) fn error(self, what: &str) -> String {
@@ -208,7 +211,7 @@ mod tests {
     fn a_message_has_its_route_in_the_first_line() {
         let body = |payload| match read(false, payload) {
             Heard::Message { name, body } => (name.to_owned(), body.to_vec()),
-            other => panic!("{other:?}"),
+            other @ (Heard::Saying(..) | Heard::Nothing) => panic!("{other:?}"),
         };
         assert_eq!(body(b"ROUTENAME=a\nhello"), ("a".to_owned(), b"hello".to_vec()));
         assert_eq!(body(b"ROUTENAME=a b\r\n\x00\n\xff"), ("a b".to_owned(), b"\x00\n\xff".to_vec()));
