@@ -208,6 +208,7 @@ class Recorder:
 
     def close(self) -> None:
         self._parts.put(None)
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def plays(self, part) -> None:

@@ -227,6 +227,23 @@ class Messages(Multiplexer):
                 self.hears(client, "ROUTENAME=Endpoint1\none: still here")
 
 
+class BareWord(Multiplexer):
+    SETTINGS = ("--set", "gateway.bare_ack=true")
+
+    def test_a_client_that_waits_for_the_word(self):
+        for name, spelled in SPELLINGS.items():
+            with self.subTest(name):
+                client = self.client()
+                client.send(spelled("SMHandshake", "SYN"))
+                self.hears(client, spelled("SMHandshake", "SYN/ACK"))
+                client.send(spelled("SMHandshake", "ACK"))
+                for step in (spelled("SMHandshake", "Endpoint1"), spelled("SMHandshakeEnd", "END")):
+                    client.send(step)
+                    self.hears(client, "ACK")
+                client.send("ROUTENAME=Endpoint1\nx")
+                self.hears(client, "ROUTENAME=Endpoint1\none: x")
+
+
 class Slow(Multiplexer):
     def test_a_route_that_does_not_read_holds_up_no_other(self):
         client = self.greeted()
