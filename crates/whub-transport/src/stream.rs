@@ -64,17 +64,16 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
-    /// Has the system ask, after so much silence, whether the other end is there; it is lost when several such questions,
-    /// or bytes sent, stay without an answer for about as long again. Where there is no TCP below, nothing happens.
+    /// Has the system ask, after so much silence, whether the other end is there; it is lost when several such questions
+    /// stay without an answer for about as long again. While bytes are under way to it, the system's own patience with
+    /// them holds instead. Where there is no TCP below, nothing happens.
     pub fn keep_alive(&self, after: Duration) {
         match self {
             Self::Tcp(socket) => {
                 let asks = TcpKeepalive::new().with_time(after).with_interval(after / 5).with_retries(5);
-                let socket = SockRef::from(socket);
-                // Without it a lost peer is found later, by the first bytes that it does not take.
-                let _ = socket.set_tcp_keepalive(&asks);
-                #[cfg(target_os = "linux")]
-                let _ = socket.set_tcp_user_timeout(Some(after * 2));
+                // Without it a lost peer is found later, by the first bytes that it does not take. No `TCP_USER_TIMEOUT`:
+                // it would also end peers that are there and read nothing for a while.
+                let _ = SockRef::from(socket).set_tcp_keepalive(&asks);
             }
             Self::Tls(tls) => tls.get_ref().0.keep_alive(after),
             Self::Unix(_) | Self::Boxed(_) => {}

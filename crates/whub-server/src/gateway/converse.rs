@@ -27,6 +27,9 @@ use crate::mailbox::Mail;
 /// Bytes that are ready for the endpoint at most, but for the last message.
 const OUT_BYTES: usize = 64 * 1024;
 
+/// Messages whose arrival is not confirmed at most, since each of them may have to be told to the client.
+const UNCONFIRMED_MAX: u64 = 16_384;
+
 /// Read batches before others get their turn.
 const ROUNDS: usize = 8;
 
@@ -160,7 +163,10 @@ impl Converse<'_> {
     /// Frames what waits, as far as there is room, and asks for confirmation.
     fn fill(&mut self, cx: &mut Context<'_>) {
         let sent_before = self.sent;
-        while self.closing.may_send() && self.out.len() - self.written < OUT_BYTES {
+        while self.closing.may_send()
+            && self.out.len() - self.written < OUT_BYTES
+            && self.sent - self.confirmed < UNCONFIRMED_MAX
+        {
             match self.leg.poll_next(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Some(queued)) => {
