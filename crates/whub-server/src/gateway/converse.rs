@@ -305,6 +305,11 @@ impl Converse<'_> {
             if !self.timer.poll_due(cx, due) {
                 return false;
             }
+            if self.leaving.is_none() && !self.voice.client.poll_room(cx.waker()) {
+                // It is not being listened to, which is no silence of its own.
+                self.heard = Instant::now();
+                continue;
+            }
             if self.leaving.is_some() || self.asked.is_some() {
                 return true;
             }
