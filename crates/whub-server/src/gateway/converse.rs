@@ -68,6 +68,8 @@ pub(super) struct Converse<'a> {
     confirmed: u64,
     /// A ping is under way, since when.
     asked: Option<Instant>,
+    /// It talks, but answers no ping, against RFC 6455 (section 5.5.2): what was written counts as arrived.
+    is_mute: bool,
     heard: Instant,
     /// The client has gone; until when the rest has time.
     leaving: Option<Instant>,
@@ -96,6 +98,7 @@ impl<'a> Converse<'a> {
             sent: 0,
             confirmed: 0,
             asked: None,
+            is_mute: false,
             heard: now,
             leaving: None,
             timer: Timer::new(now + hub.limits.ping),
@@ -193,9 +196,19 @@ impl Converse<'_> {
 
     /// Asks the endpoint whether it has got everything so far.
     fn ask(&mut self) {
-        if self.asked.is_none() && self.closing.may_send() {
+        if self.is_mute {
+            self.confirmed = self.sent;
+        } else if self.asked.is_none() && self.closing.may_send() {
             encode_masked(&mut self.out, Opcode::Ping, &self.sent.to_be_bytes(), nonce());
             self.asked = Some(Instant::now());
+        }
+    }
+
+    /// Some endpoints answer no ping. One that has said something since, for as long as silence would be its end, is there.
+    fn believe(&mut self) {
+        let patience = 2 * self.voice.node.hub.limits.ping;
+        if self.asked.is_some_and(|asked| asked.elapsed() >= patience) {
+            (self.is_mute, self.asked) = (true, None);
         }
     }
 
@@ -275,6 +288,7 @@ impl Converse<'_> {
                 }
             }
         }
+        self.believe();
         if self.asked.is_none() && self.confirmed < self.sent {
             self.ask();
         }
