@@ -4,7 +4,7 @@ mod common;
 
 use common::{Said, feed, feed_by_space, masked, part};
 use proptest::prelude::*;
-use whub_ws::{Decoder, Limits, Opcode, Role, encode_close, encode_either};
+use whub_ws::{Decoder, Limits, Opcode, Role, Walk, encode_close, encode_either};
 
 /// One thing to say, in one or more frames.
 #[derive(Clone, Debug)]
@@ -144,5 +144,46 @@ fn every_cut_of_a_conversation_in_two() {
     for at in 0..=bytes.len() {
         let mut decoder = Decoder::new(Role::Server, Limits::default());
         assert_eq!(feed(&mut decoder, [&bytes[..at], &bytes[at..]]), heard, "cut at {at}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whoever_only_walks_along_counts_what_the_decoder_hears(
+        conversation in proptest::collection::vec(say(), 0..8),
+        from_client: bool,
+        key: [u8; 4],
+        cuts in proptest::collection::vec(1..200_usize, 1..60),
+    ) {
+        let speaker = if from_client { Role::Client } else { Role::Server };
+        let (bytes, heard) = encode(&conversation, speaker, key);
+        let mut decoder = Decoder::new(listener(speaker), Limits::default());
+        let (mut walk, mut said, mut rest) = (Walk::default(), Vec::new(), bytes.as_slice());
+        for cut in cuts.into_iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (piece, after) = rest.split_at(cut.min(rest.len()));
+            rest = after;
+            walk.pass(piece);
+            said.extend(feed(&mut decoder, [piece]));
+            let messages = said.iter().filter(|said| matches!(said, Said::Text(_) | Said::Binary(_))).count();
+            // A message counts from the head of its last frame on; within a frame the decoder may be behind by one.
+            let ahead = walk.messages() - messages as u64;
+            prop_assert!(ahead <= u64::from(!walk.is_between_frames()), "{} ahead", ahead);
+            prop_assert_eq!(walk.has_closed(), said.iter().any(|said| matches!(said, Said::Close(_))));
+        }
+        prop_assert!(walk.is_between_frames() && walk.has_closed());
+        prop_assert_eq!(said, heard);
+    }
+
+    #[test]
+    fn nothing_makes_a_walk_stumble(bytes in proptest::collection::vec(any::<u8>(), 0..400), cut in 1..50_usize) {
+        let (mut whole, mut chopped) = (Walk::default(), Walk::default());
+        whole.pass(&bytes);
+        bytes.chunks(cut).for_each(|piece| chopped.pass(piece));
+        prop_assert_eq!(whole.messages(), chopped.messages());
+        prop_assert_eq!(whole.has_closed(), chopped.has_closed());
+        prop_assert_eq!(whole.is_between_frames(), chopped.is_between_frames());
     }
 }
