@@ -89,9 +89,11 @@ pub(super) async fn answer(
         .map_err(|error| Problem::new(error.code(), "gateway.name", error.to_string()))?;
     let name = name.as_str();
     let caller = caller(visit, &parts)?;
-    // Whoever may not use an endpoint does not learn which there are.
-    caller.identity.grants.may_reach(name)?;
-    let route = visit.node.routes.find(name).ok_or_else(|| unknown(name))?;
+    let Some(route) = visit.node.routes.find(name) else {
+        // Whoever may not use an endpoint does not learn which there are.
+        caller.identity.grants.may_reach(name)?;
+        return Err(unknown(name).into());
+    };
     route.admit(&caller.identity)?;
     if visit.node.is_stopping() {
         return Err(Fault::draining().into());

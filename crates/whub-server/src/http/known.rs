@@ -2,7 +2,8 @@
 //!
 //! The hub's own credential never reaches a provider. A request that shows it as `Whub-Token` keeps `Authorization`
 //! free for the application behind the service. Where a service is passed `authorization` by a rule or at its own wish,
-//! and anonymous peers may call, a bearer token that the hub does not know is taken for the application's.
+//! and anonymous peers may call, a bearer token that the hub does not know is taken for the application's. So it is at
+//! endpoints of the gateway.
 
 use hyper::HeaderMap;
 use whub_core::{Fault, Identity};
@@ -38,12 +39,12 @@ pub(super) fn caller(
     verdict
 }
 
-/// Finds out who asks for something that is no service.
+/// Finds out who asks for an endpoint of the gateway, which gets the `Authorization` of its own clients.
 ///
 /// # Errors
 /// `Unauthorized`.
 pub(super) fn visitor(visit: &Visit, headers: &HeaderMap, offered: Option<Box<str>>) -> Result<Known, Fault> {
-    let verdict = check(visit, headers, offered, false);
+    let verdict = check(visit, headers, offered, true);
     if verdict.is_err() {
         visit.node.hub.counters.unauthorized.one();
     }

@@ -143,6 +143,17 @@ async fn a_request_is_passed_with_rest_query_and_headers() {
 }
 
 #[tokio::test]
+async fn a_bearer_token_of_the_endpoint_is_no_business_of_the_hub() {
+    let stage = Stage::open("/").await;
+    let node = with(vec![dialled("a", std::slice::from_ref(&stage.url))]).await;
+    let fields = "Authorization: Bearer of-the-application";
+    let ((_socket, head), (_browser, answer)) =
+        tokio::join!(stage.accept(""), upgrade(&node, "/gateway/a", fields));
+    assert_eq!(answer.status, 101);
+    assert_eq!(field(&head, "authorization"), Some("Bearer of-the-application"));
+}
+
+#[tokio::test]
 async fn a_refusal_of_the_endpoint_is_the_clients() {
     let stage = Stage::open("/").await;
     let node = with(vec![dialled("a", std::slice::from_ref(&stage.url))]).await;
@@ -299,6 +310,7 @@ async fn who_may_use_an_endpoint_is_said_by_its_token_and_by_the_endpoint() {
         ("open", "a-secret", 101),
         ("open", "b-secret", 101),
         ("named", "a-secret", 101),
+        ("OPEN", "b-secret", 101),
         ("named", "b-secret", 403),
         ("nowhere", "b-secret", 403),
         ("nowhere", "a-secret", 404),

@@ -50,8 +50,10 @@ async fn open(node: &Arc<Node>, request: LocalRequest) -> Result<LocalAnswer, Fa
     }
     let name = request.param("name").unwrap_or_default();
     let identity = node.identity(&request.caller.user);
-    identity.grants.may_reach(name)?;
-    let route = node.routes.find(name).ok_or_else(|| unknown(name))?;
+    let Some(route) = node.routes.find(name) else {
+        identity.grants.may_reach(name)?;
+        return Err(unknown(name));
+    };
     route.admit(&identity)?;
     demand_upstreams(&route)?;
     let place = Place::take(node, route.name(), Credential::User(request.caller.user.as_str().into()))?;
