@@ -70,6 +70,8 @@ impl Voice {
 
 /// Carries until the client has gone.
 pub(crate) async fn carry(voice: Voice, leg: Arc<Leg>) {
+    // A node that stops waits until what its clients said has been passed on.
+    let _present = voice.node.presence();
     let mut failures: u32 = 0;
     let mut is_down = false;
     loop {

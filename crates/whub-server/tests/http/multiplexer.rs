@@ -380,3 +380,22 @@ async fn a_redirected_route_takes_its_clients_along() {
     client.say("ROUTENAME=b\nstill there").await;
     stays.hears("still there").await;
 }
+
+#[tokio::test]
+async fn a_node_that_stops_passes_on_what_was_said_before() {
+    let stage = Stage::open().await;
+    let mut node = with(vec![endpoint("a", &stage.url)]).await;
+    let mut client = Talker::open(&node, &["a"]).await;
+    let mut played = stage.accept().await;
+    client.say("ROUTENAME=a\nbefore").await;
+    played.hears("before").await;
+    // More than the sockets between hold, to an endpoint that does not read meanwhile.
+    let large = "x".repeat(8 << 20);
+    client.say(&format!("ROUTENAME=a\n{large}")).await;
+    client.say("ROUTENAME=nowhere\n").await;
+    client.hears("{event: SMError, data: unknown route nowhere}").await;
+    node.stop();
+    assert_eq!(client.hear().await, Said::Closed(1001));
+    assert_eq!(played.hear().await, Said::Text(large));
+    assert_eq!(played.hear().await, Said::Closed(1000));
+}
