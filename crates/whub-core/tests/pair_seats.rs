@@ -339,6 +339,22 @@ fn two_that_talk_at_once_do_not_wait_for_each_other_for_ever() {
 }
 
 #[test]
+fn who_comes_back_waits_for_its_first_partner_no_longer_than_it_said() {
+    let mut world = World::new();
+    let mut a = world.client();
+    join(&world, &mut a, Join { grace_ms: 30_000, ttl_ms: 10_000, ..Join::default() });
+    world.pass(Duration::from_secs(4));
+    a.vanishes(world.now);
+    let mut again = world.client();
+    assert_eq!(resume(&world, &mut again, 1, 1), ["ok #1 seat received 0", "room_event #1 Waiting x"]);
+    world.pass(Duration::from_secs(6));
+    again.wakes(world.now);
+    let told = "room_event #1 Closed x: nobody came to this pair within its time";
+    assert_eq!(again.hears(), [told, "error #1 410 pair.expired retry 0"]);
+    assert_eq!(world.hub.pairs.waiting(), 0);
+}
+
+#[test]
 fn who_waits_for_a_stale_connection_goes_on_with_the_next() {
     let world = World::new();
     let (stale, mut b) = couple(&world);

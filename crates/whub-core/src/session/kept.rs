@@ -95,6 +95,8 @@ struct Outward {
     ended: bool,
     /// Until when the client is waited for.
     until: Option<Instant>,
+    /// Until when its first partner has to have come.
+    partner_until: Option<Instant>,
     /// It stepped aside from waiting when the connection was lost.
     aside: bool,
     member: u32,
@@ -124,6 +126,8 @@ pub(super) struct Taken {
     pub(super) member: u32,
     pub(super) received: u64,
     pub(super) ended: bool,
+    /// Until when somebody has to have come.
+    pub(super) until: Option<Instant>,
 }
 
 /// What became of a seat while its letters were read.
@@ -195,7 +199,7 @@ impl KeptSeat {
         pair: PairId,
         line: Line,
         guest: Guest,
-        (token, grace): (SeatToken, Duration),
+        (token, grace, until): (SeatToken, Duration, Option<Instant>),
     ) -> Result<Taken, Fault> {
         let kept = Arc::new(Self {
             session: hub.next_session(),
@@ -212,12 +216,13 @@ impl KeptSeat {
         let (seat, standing) = Seat::take(hub, now, pair, me, guest)?;
         outward.seat = Some(seat);
         outward.member = standing.member();
+        outward.partner_until = until.filter(|_| standing == Standing::Waiting);
         kept.report(&standing);
         hub.pairs.keeping.insert(Arc::clone(&kept));
         let hold = kept.hold_of(&outward);
         let (member, received) = (outward.member, 0);
         drop(outward);
-        Ok(Taken { hold, member, received, ended: false })
+        Ok(Taken { hold, member, received, ended: false, until })
     }
 
     /// Takes the seat again, from whichever connection has it. The client has `received` messages and events.
@@ -251,6 +256,7 @@ impl KeptSeat {
             member: outward.member,
             received: outward.received,
             ended: outward.ended,
+            until: outward.partner_until,
         };
         drop(outward);
         Ok(taken)
@@ -313,6 +319,7 @@ impl KeptSeat {
         match seat.arrive(hub, None) {
             Ok(standing) => {
                 outward.member = standing.member();
+                outward.partner_until = outward.partner_until.filter(|_| standing == Standing::Waiting);
                 self.report(&standing);
                 self.pass_end(outward);
             }
@@ -335,7 +342,7 @@ impl KeptSeat {
         match letter {
             Letter::Paired { partner, .. } => {
                 seat.handle_paired(partner);
-                outward.member = 1;
+                (outward.member, outward.partner_until) = (1, None);
                 self.pass_end(outward);
             }
             Letter::Parted { partner, .. } => {
@@ -485,6 +492,7 @@ impl Default for Outward {
             acknowledges: false,
             ended: false,
             until: None,
+            partner_until: None,
             aside: false,
             member: 1,
         }
