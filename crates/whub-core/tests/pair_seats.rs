@@ -311,6 +311,49 @@ fn who_says_what_it_has_is_sent_no_more_than_the_ring_holds() {
     assert_eq!(resume(&world, &mut again, 1, 3).len(), 4, "the answer and three messages");
 }
 
+/// Both rings are full, and what would empty them stands behind what they have no room for.
+#[test]
+fn two_that_talk_at_once_do_not_wait_for_each_other_for_ever() {
+    let limits = SessionLimits { mailbox_bytes: 1, message_bytes: 50_000, ..SessionLimits::default() };
+    let world = World::with_limits(limits);
+    let (mut a, mut b) = couple(&world);
+    for client in [&mut a, &mut b] {
+        client.says(world.now, 1, &Body::Credit(Credit { bytes: 0 }));
+    }
+    let piece = "x".repeat(50_000);
+    for _ in 0..3 {
+        say(&world, &mut a, &piece);
+        say(&world, &mut b, &piece);
+    }
+    let bell = Arc::new(Bell::default());
+    assert!(!a.has_room(&Waker::from(Arc::clone(&bell))));
+    assert!(b.has_room(Waker::noop()), "nobody listens to the one that would have to make room");
+    // There is an end to that, too.
+    while b.has_room(Waker::noop()) {
+        say(&world, &mut b, &piece);
+    }
+    assert!(a.has_room(Waker::noop()), "now nobody listens to the other");
+    b.says(world.now, 1, &Body::Credit(Credit { bytes: 2 * 50_064 }));
+    assert!(a.has_room(Waker::noop()));
+    assert!(!b.has_room(Waker::noop()), "it has to wait again, for one that is listened to");
+}
+
+#[test]
+fn who_comes_back_waits_for_its_first_partner_no_longer_than_it_said() {
+    let mut world = World::new();
+    let mut a = world.client();
+    join(&world, &mut a, Join { grace_ms: 30_000, ttl_ms: 10_000, ..Join::default() });
+    world.pass(Duration::from_secs(4));
+    a.vanishes(world.now);
+    let mut again = world.client();
+    assert_eq!(resume(&world, &mut again, 1, 1), ["ok #1 seat received 0", "room_event #1 Waiting x"]);
+    world.pass(Duration::from_secs(6));
+    again.wakes(world.now);
+    let told = "room_event #1 Closed x: nobody came to this pair within its time";
+    assert_eq!(again.hears(), [told, "error #1 410 pair.expired retry 0"]);
+    assert_eq!(world.hub.pairs.waiting(), 0);
+}
+
 #[test]
 fn who_waits_for_a_stale_connection_goes_on_with_the_next() {
     let world = World::new();

@@ -12,6 +12,9 @@
 //!
 //! Two locks, because two kept seats speak to each other. `outward` is taken first; with it held, others' `inward` may be
 //! taken, and nobody's `outward`. Pairs without such seats pass neither.
+//!
+//! What a client has, it says on the connection on which it also talks. While its partner has no room, that connection is
+//! not read, so its own ring cannot empty: then the ring takes more, lest two that talk at once wait for each other.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -40,17 +43,28 @@ const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
 /// So the ring is never smaller than what may be outstanding between two acknowledgements, twice.
 const RING_BYTES_MIN: u64 = 2 * ACKNOWLEDGE_BYTES;
 
+/// Clients say so much that they do not know to be taken, and one message; the acknowledgements come behind it.
+const SAID_BYTES_MAX: u64 = 1024 * 1024;
+
 /// The seat.
 pub(crate) struct KeptSeat {
     session: SessionId,
     pair: PairId,
     token: SeatToken,
     grace: Duration,
-    ring_bytes: u64,
+    room: Room,
     // What others say. Held for a push, and for the write that it leads to.
     inward: Mutex<Inward>,
     // What the client says. Held while that is passed on, so that it keeps its order when connections change.
     outward: Mutex<Outward>,
+}
+
+/// What a ring takes before whoever sends more has to wait.
+#[derive(Clone, Copy)]
+struct Room {
+    ring_bytes: u64,
+    /// The same while the client cannot be heard. Between its acknowledgements there is no more than this.
+    unheard_bytes: u64,
 }
 
 #[derive(Default)]
@@ -58,6 +72,8 @@ struct Inward {
     line: Option<Line>,
     /// The session has let go of the seat, and another is waited for.
     away: bool,
+    /// The connection is not read, because the partner has no room.
+    unheard: bool,
     letters: VecDeque<Letter>,
     ring: Ring,
     /// While the session has yet to speak, others wait.
@@ -79,6 +95,8 @@ struct Outward {
     ended: bool,
     /// Until when the client is waited for.
     until: Option<Instant>,
+    /// Until when its first partner has to have come.
+    partner_until: Option<Instant>,
     /// It stepped aside from waiting when the connection was lost.
     aside: bool,
     member: u32,
@@ -108,6 +126,8 @@ pub(super) struct Taken {
     pub(super) member: u32,
     pub(super) received: u64,
     pub(super) ended: bool,
+    /// Until when somebody has to have come.
+    pub(super) until: Option<Instant>,
 }
 
 /// What became of a seat while its letters were read.
@@ -155,7 +175,7 @@ impl Hold {
         outward.acknowledges = true;
         let mut inward = self.kept.inward();
         inward.ring.acknowledge(bytes.into());
-        inward.relieve(self.kept.ring_bytes);
+        inward.relieve(self.kept.room);
     }
 
     /// The connection is lost: the seat waits for another one.
@@ -179,14 +199,14 @@ impl KeptSeat {
         pair: PairId,
         line: Line,
         guest: Guest,
-        (token, grace): (SeatToken, Duration),
+        (token, grace, until): (SeatToken, Duration, Option<Instant>),
     ) -> Result<Taken, Fault> {
         let kept = Arc::new(Self {
             session: hub.next_session(),
             pair: pair.clone(),
             token,
             grace,
-            ring_bytes: (hub.limits.mailbox_bytes as u64).max(RING_BYTES_MIN),
+            room: Room::new(hub.limits.mailbox_bytes as u64, hub.limits.message_bytes as u64),
             inward: Mutex::new(Inward { line: Some(line), ..Inward::default() }),
             outward: Mutex::new(Outward::default()),
         });
@@ -196,12 +216,13 @@ impl KeptSeat {
         let (seat, standing) = Seat::take(hub, now, pair, me, guest)?;
         outward.seat = Some(seat);
         outward.member = standing.member();
+        outward.partner_until = until.filter(|_| standing == Standing::Waiting);
         kept.report(&standing);
         hub.pairs.keeping.insert(Arc::clone(&kept));
         let hold = kept.hold_of(&outward);
         let (member, received) = (outward.member, 0);
         drop(outward);
-        Ok(Taken { hold, member, received, ended: false })
+        Ok(Taken { hold, member, received, ended: false, until })
     }
 
     /// Takes the seat again, from whichever connection has it. The client has `received` messages and events.
@@ -235,6 +256,7 @@ impl KeptSeat {
             member: outward.member,
             received: outward.received,
             ended: outward.ended,
+            until: outward.partner_until,
         };
         drop(outward);
         Ok(taken)
@@ -297,6 +319,7 @@ impl KeptSeat {
         match seat.arrive(hub, None) {
             Ok(standing) => {
                 outward.member = standing.member();
+                outward.partner_until = outward.partner_until.filter(|_| standing == Standing::Waiting);
                 self.report(&standing);
                 self.pass_end(outward);
             }
@@ -319,7 +342,7 @@ impl KeptSeat {
         match letter {
             Letter::Paired { partner, .. } => {
                 seat.handle_paired(partner);
-                outward.member = 1;
+                (outward.member, outward.partner_until) = (1, None);
                 self.pass_end(outward);
             }
             Letter::Parted { partner, .. } => {
@@ -374,11 +397,11 @@ impl KeptSeat {
             Standing::Waiting => self.speak(&event(&self.pair, RoomWhat::Waiting)),
             Standing::Paired(company) => self.speak(&company.ready(&self.pair)),
         }
-        self.inward().release(self.ring_bytes);
+        self.inward().release(self.room);
     }
 
     fn speak(&self, packet: &Packet) {
-        self.inward().push(Item::Event(packet.clone()), self.ring_bytes);
+        self.inward().push(Item::Event(packet.clone()), self.room);
     }
 
     /// Ends the seat for a reason of the hub's, which the client is told if it is there.
@@ -469,6 +492,7 @@ impl Default for Outward {
             acknowledges: false,
             ended: false,
             until: None,
+            partner_until: None,
             aside: false,
             member: 1,
         }
@@ -523,7 +547,7 @@ impl Post for KeptSeat {
             held.push(item);
             return Sent::Room;
         }
-        inward.push(item, self.ring_bytes)
+        inward.push(item, self.room)
     }
 
     fn hold(&self) {
@@ -540,8 +564,7 @@ impl Post for KeptSeat {
             return true;
         }
         let line = inward.line.clone();
-        let has_room =
-            !inward.is_full(self.ring_bytes) && line.is_none_or(|line| line.mailbox.poll_room(waker));
+        let has_room = !inward.is_full(self.room) && line.is_none_or(|line| line.mailbox.poll_room(waker));
         // Who waits for a connection is woken by the next one too.
         if !has_room && !inward.waiting.iter().any(|known| known.will_wake(waker)) {
             inward.waiting.push(waker.clone());
@@ -550,9 +573,21 @@ impl Post for KeptSeat {
     }
 }
 
+impl Room {
+    fn new(mailbox_bytes: u64, message_bytes: u64) -> Self {
+        let ring_bytes = mailbox_bytes.max(RING_BYTES_MIN);
+        Self { ring_bytes, unheard_bytes: ring_bytes + SAID_BYTES_MAX + 2 * message_bytes }
+    }
+
+    /// Messages and events of a ring, however small they are.
+    fn items_max(self) -> usize {
+        usize::try_from(2 * (self.ring_bytes + SAID_BYTES_MAX) / ENVELOPE).unwrap_or(usize::MAX)
+    }
+}
+
 impl Inward {
     /// Keeps it, and passes it on if there is a connection.
-    fn push(&mut self, item: Item, ring_bytes: u64) -> Sent {
+    fn push(&mut self, item: Item, room: Room) -> Sent {
         let sent = match &self.line {
             Some(line) => line.send(&item),
             None => Sent::Gone,
@@ -562,23 +597,34 @@ impl Inward {
             self.line = None;
         }
         self.ring.push(item, sent == Sent::Gone);
-        self.ring.trim(ring_bytes);
-        if self.is_full(ring_bytes) || sent == Sent::Wait { Sent::Wait } else { Sent::Room }
+        self.ring.trim(room);
+        if self.is_full(room) || sent == Sent::Wait { Sent::Wait } else { Sent::Room }
     }
 
-    fn is_full(&self, ring_bytes: u64) -> bool {
-        self.ring.outstanding() > ring_bytes
+    fn is_full(&self, room: Room) -> bool {
+        let outstanding = self.ring.outstanding();
+        if self.unheard && outstanding > room.ring_bytes {
+            return outstanding > room.unheard_bytes || self.ring.items.len() > room.items_max() / 2;
+        }
+        outstanding > room.ring_bytes
     }
 
-    fn release(&mut self, ring_bytes: u64) {
+    fn release(&mut self, room: Room) {
         for item in self.held.take().unwrap_or_default() {
-            self.push(item, ring_bytes);
+            self.push(item, room);
         }
     }
 
-    fn relieve(&mut self, ring_bytes: u64) {
-        if !self.is_full(ring_bytes) {
+    fn relieve(&mut self, room: Room) {
+        if !self.is_full(room) {
             self.waiting.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    /// The connection is read no more, or again.
+    fn be_unheard(&mut self, unheard: bool, room: Room) {
+        if std::mem::replace(&mut self.unheard, unheard) != unheard {
+            self.relieve(room);
         }
     }
 
@@ -586,7 +632,7 @@ impl Inward {
     fn next_letter_or_away(&mut self) -> Option<Letter> {
         let letter = self.letters.pop_front();
         if letter.is_none() {
-            (self.line, self.away) = (None, true);
+            (self.line, self.away, self.unheard) = (None, true, false);
         }
         letter
     }
@@ -604,7 +650,7 @@ impl Inward {
             line.send(item);
         }
         self.ring.unsent = 0;
-        self.away = false;
+        (self.away, self.unheard) = (false, false);
         // They look at the ring again, and at this connection.
         self.waiting.drain(..).for_each(Waker::wake);
         Ok(self.line.replace(line))
@@ -675,9 +721,9 @@ impl Ring {
 
     /// Of a client that does not say what it has, the oldest is forgotten that was sent. Events alone can fill a ring
     /// without being waited for, so there is an end to those in any case.
-    fn trim(&mut self, ring_bytes: u64) {
-        while (self.credit.is_none() && self.bytes - self.unsent > ring_bytes && self.items.len() > 1)
-            || self.items.len() as u64 > 2 * ring_bytes / ENVELOPE
+    fn trim(&mut self, room: Room) {
+        while (self.credit.is_none() && self.bytes - self.unsent > room.ring_bytes && self.items.len() > 1)
+            || self.items.len() > room.items_max()
         {
             self.pop();
         }
@@ -740,8 +786,14 @@ impl Post for Passage {
 
     fn poll_room(&self, waker: &Waker) -> bool {
         let outward = self.kept.outward();
+        if outward.generation != self.generation {
+            return true;
+        }
         let partner = outward.seat.as_ref().and_then(Seat::partner);
-        partner.filter(|_| outward.generation == self.generation).is_none_or(|it| it.mailbox.poll_room(waker))
+        let has_room = partner.is_none_or(|partner| partner.mailbox.poll_room(waker));
+        // Until then the session reads nothing.
+        self.kept.inward().be_unheard(!has_room, self.kept.room);
+        has_room
     }
 }
 

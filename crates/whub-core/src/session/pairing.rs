@@ -139,9 +139,9 @@ impl ClientSession {
             return self.take_own(id, pair, serial, guest, until);
         };
         let line = Line { mailbox: self.me.clone(), id };
-        let terms = (SeatToken::new(serial, secret), grace);
+        let terms = (SeatToken::new(serial, secret), grace, until);
         let taken = KeptSeat::take(&self.hub, self.clock, pair.clone(), line, guest, terms)?;
-        self.welcome_to_seat(id, pair, taken, until);
+        self.welcome_to_seat(id, pair, taken);
         Ok(())
     }
 
@@ -168,12 +168,12 @@ impl ClientSession {
         let kept = self.hub.pairs.keeping.find(token.serial).filter(|kept| kept.is(&pair, &token));
         let line = Line { mailbox: self.me.clone(), id };
         let taken = kept.ok_or_else(no_seat)?.attach(&self.hub, line, join.received)?;
-        self.welcome_to_seat(id, pair, taken, None);
+        self.welcome_to_seat(id, pair, taken);
         Ok(())
     }
 
-    fn welcome_to_seat(&mut self, id: u64, pair: PairId, taken: Taken, until: Option<Instant>) {
-        let Taken { hold, member, received, ended } = taken;
+    fn welcome_to_seat(&mut self, id: u64, pair: PairId, taken: Taken) {
+        let Taken { hold, member, received, ended, until } = taken;
         let seat = hold.kept.token();
         let success = Success { member, received, seat: &seat, ..Success::default() };
         self.send(id, Packet::build(&Body::Ok(success)));
