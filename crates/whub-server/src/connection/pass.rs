@@ -397,9 +397,8 @@ impl Side {
 
 /// What a client is told that speaks no protocol of the hub's: codes of RFC 6455 where one fits.
 fn close_code(code: Code) -> u16 {
-    match code {
-        Code::Draining => GOING_AWAY,
-        Code::Replaced => SERVICE_RESTART,
-        other => other.close_code(),
+    if code == Code::Draining {
+        return GOING_AWAY;
     }
+    if code == Code::Replaced { SERVICE_RESTART } else { code.close_code() }
 }
