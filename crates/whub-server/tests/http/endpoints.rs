@@ -160,6 +160,20 @@ async fn a_refusal_of_the_endpoint_is_the_clients() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_not_answered_takes_the_endpoint_from_nobody() {
+    let stage = Stage::open("/").await;
+    let node = with(vec![dialled("a", std::slice::from_ref(&stage.url))]).await;
+    for _ in 0..3 {
+        // The application trips over what it is asked for.
+        let tripping = async { drop(stage.request().await) };
+        let ((), (_, answer)) = tokio::join!(tripping, upgrade(&node, "/gateway/a/trip", ""));
+        assert_eq!((answer.status, answer.json()["slug"].as_str().unwrap()), (502, "gateway.lost"));
+        let (_, (_, answer)) = tokio::join!(stage.accept(""), upgrade(&node, "/gateway/a", ""));
+        assert_eq!(answer.status, 101, "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_upstream_that_is_down_is_left_out() {
     let (_echo, url) = echo().await;
     let dead = dead_url().await;
