@@ -317,6 +317,33 @@ async fn an_endpoint_that_takes_nothing_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
+async fn every_route_without_room_is_waited_for_at_once() {
+    // The first two do not answer the handshake, so that what is said waits.
+    let (one, two, quick) = (Stage::open().await, Stage::open().await, Stage::open().await);
+    let narrow = |name: &str, stage: &Stage| Endpoint { window_bytes: 1, ..endpoint(name, &stage.url) };
+    let node = Node::with(|config| {
+        config.endpoints = vec![narrow("a", &one), narrow("b", &two), endpoint("quick", &quick.url)];
+        config.gateway.stall = Duration::from_millis(50);
+    })
+    .await;
+    let mut client = Talker::open(&node, &["a", "b", "quick"]).await;
+    let mut quick = quick.accept().await;
+    let batch = |names: &[&str]| {
+        let mut batch = Vec::new();
+        for name in names {
+            encode_masked(&mut batch, Opcode::Text, format!("ROUTENAME={name}\nx").as_bytes(), [1, 2, 3, 4]);
+        }
+        batch
+    };
+    client.socket.write_all(&batch(&["a", "b", "quick"])).await.unwrap();
+    // What comes now is another batch.
+    quick.hears("x").await;
+    client.socket.write_all(&batch(&["a", "b"])).await.unwrap();
+    client.hears("{event: SMError, data: route full a}").await;
+    client.hears("{event: SMError, data: route full b}").await;
+}
+
+#[tokio::test]
 async fn a_route_may_lead_to_a_channel_of_the_hub_itself() {
     let node = with(vec![Endpoint::new("news", Target::Channel("news/eu".to_owned()))]).await;
     let mut listener = node.client().await;
