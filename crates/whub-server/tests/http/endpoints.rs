@@ -249,6 +249,29 @@ async fn the_http_side_of_an_endpoint_is_reached_too() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_too_long_is_the_requests_fault() {
+    let stage = Stage::open("/").await;
+    let node = Node::with(|config| {
+        config.endpoints = vec![dialled("a", std::slice::from_ref(&stage.url))];
+        config.limits.body_bytes = Some(8);
+    })
+    .await;
+    let mut browser = Browser::visit(&node).await;
+    let chunked = b"POST /gateway/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ntoo long!\r\n0\r\n\r\n";
+    browser.write(chunked).await;
+    let accepted = async {
+        // The first connection only looks.
+        drop(stage.listener.accept().await.unwrap());
+        stage.listener.accept().await.unwrap().0
+    };
+    let (mut socket, answer) = tokio::join!(accepted, browser.answer());
+    let mut head = Vec::new();
+    let left = tokio::time::timeout(SOON, socket.read_to_end(&mut head));
+    left.await.expect("nothing is left behind").ok();
+    assert_eq!((answer.status, answer.json()["slug"].as_str().unwrap()), (413, "http.body_too_large"));
+}
+
+#[tokio::test]
 async fn an_endpoint_may_be_a_channel() {
     let node = with(vec![Endpoint::new("news", Target::Channel("news/eu".to_owned()))]).await;
     let (mut one, answer) = upgrade(&node, "/gateway/news", "").await;
