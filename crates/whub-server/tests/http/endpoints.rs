@@ -1,10 +1,12 @@
 //! `/gateway/<name>`: one endpoint, for clients that know nothing of the hub.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use whub_proto::{Body, Data, Flags, Request};
+use whub_core::WINDOW;
+use whub_proto::{Body, Data, Flags, Kind, Request};
 use whub_server::config::{Endpoint, EndpointAccess, Secret, Target, Token};
 
 use crate::browser::{Answer, Browser};
@@ -420,4 +422,44 @@ async fn over_the_protocol_a_lost_endpoint_and_an_unknown_one_are_told() {
     let refused = client.hear().await;
     let Body::Error(failure) = refused.frame().body else { panic!("{refused:?}") };
     assert_eq!(failure.slug, "gateway.unknown");
+}
+
+#[tokio::test]
+async fn over_the_protocol_an_endpoint_that_takes_nothing_is_heard_still_and_lost_at_last() {
+    let stage = Stage::open("/").await;
+    let node = Node::with(|config| {
+        config.endpoints = vec![dialled("a", std::slice::from_ref(&stage.url))];
+        config.limits.ping = Duration::from_millis(500);
+    })
+    .await;
+    let mut client = node.client().await;
+    let request = Request { path: "/gateway/a", method: "WEBSOCKET", ..Request::default() };
+    client.say(1, &Body::Request(request)).await;
+    let (mut deaf, _) = stage.accept("").await;
+    client.hear().await;
+    let (mut credit, mut said_so, mut heard) = (WINDOW, 0, 0);
+    let data = || Body::Data(Data::default());
+    loop {
+        while credit >= 64 * 1024 {
+            client.send(1, Flags::NONE, &data(), &[7; 64 * 1024]).await;
+            credit -= 64 * 1024;
+            // A ping that cannot be answered yet, and something to say.
+            deaf.write_all(b"\x89\x00\x81\x02hi").await.unwrap();
+            said_so += 1;
+        }
+        let said = client.hear().await;
+        if let Body::Credit(more) = said.frame().body {
+            credit += more.bytes;
+        } else if said.kind == Kind::Ping {
+            client.say(said.id, &Body::Pong).await;
+        } else {
+            let Body::Data(data) = said.frame().body else { panic!("{said:?}") };
+            if said.flags.contains(Flags::END) {
+                assert_eq!(data.close, 1012);
+                break;
+            }
+            heard += 1;
+        }
+    }
+    assert_eq!(heard, said_so);
 }
