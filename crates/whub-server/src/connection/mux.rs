@@ -43,8 +43,8 @@ struct Mux {
     /// Steps are answered by a word instead of an event.
     bare_ack: bool,
     legs: BTreeMap<Box<str>, (Box<str>, Arc<Leg>)>,
-    /// A route that has no room, and how long it is waited for.
-    awaiting: Option<(Arc<Leg>, Instant)>,
+    /// Routes that have no room, and how long each is waited for.
+    awaiting: Vec<(Arc<Leg>, Instant)>,
     close: Option<&'static str>,
 }
 
@@ -68,7 +68,7 @@ impl MuxTalk {
             spelling: Spelling::default(),
             bare_ack: config.gateway.bare_ack,
             legs: BTreeMap::new(),
-            awaiting: None,
+            awaiting: Vec::new(),
             close: None,
         };
         Self { socket, mux }
@@ -112,7 +112,10 @@ impl Mux {
         let refusal = match leg.send(text, body, now.at) {
             Taken::Room => return,
             Taken::Wait => {
-                self.awaiting = Some((Arc::clone(leg), now.at + self.node.config().gateway.stall));
+                // One batch may fill several routes; each has its time from its first message too many.
+                if !self.awaiting.iter().any(|(known, _)| Arc::ptr_eq(known, leg)) {
+                    self.awaiting.push((Arc::clone(leg), now.at + self.node.config().gateway.stall));
+                }
                 return;
             }
             Taken::Down => format!("route down {name}"),
@@ -220,12 +223,9 @@ impl Talk for MuxTalk {
     fn handle_private(&mut self, _: Private, _: &mut Vec<u8>) {}
 
     fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow {
-        if let Some((leg, until)) = &self.mux.awaiting
-            && now.at >= *until
-        {
+        for (leg, _) in self.mux.awaiting.extract_if(.., |(_, until)| now.at >= *until) {
             // It has been waited for long enough; the other routes go on.
             leg.stall();
-            self.mux.awaiting = None;
         }
         if progress {
             self.mux.session.handle_alive(now.at);
@@ -237,15 +237,12 @@ impl Talk for MuxTalk {
 
     fn poll_timeout(&self) -> Instant {
         let session = self.mux.session.poll_timeout();
-        self.mux.awaiting.as_ref().map_or(session, |(_, until)| session.min(*until))
+        self.mux.awaiting.iter().fold(session, |due, (_, until)| due.min(*until))
     }
 
     fn poll_gate(&mut self, waker: &Waker) -> bool {
-        let room = self.mux.awaiting.as_ref().is_none_or(|(leg, _)| leg.poll_room(waker));
-        if room {
-            self.mux.awaiting = None;
-        }
-        room
+        self.mux.awaiting.retain(|(leg, _)| !leg.poll_room(waker));
+        self.mux.awaiting.is_empty()
     }
 
     fn handle_lost(&mut self, _: Now, _: &mut dyn Iterator<Item = Letter>) {

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use whub_core::Announcement;
 use whub_transport::Stream;
@@ -31,21 +31,23 @@ const SERVICE_RESTART: u16 = 1012;
 /// How a side has ended: code, 0 for none, and reason.
 type Ending = (u16, String);
 
-/// Passes messages both ways until both sides have closed.
+/// Passes messages both ways until both sides have closed. An endpoint that takes nothing for `patience` is lost.
 pub(crate) async fn bridge(
     place: Place,
     opened: Opened,
     mut body: LocalBody,
     mut writer: LocalWriter,
     message_bytes: usize,
+    patience: Duration,
 ) {
     let Opened { stream, early, occupied, .. } = opened;
     let (read, write) = tokio::io::split(stream);
-    let sink = Mutex::new(write);
+    let sink = Sink { write: Mutex::new(write), patience };
     let mut ear = Ear::new(read, early, message_bytes);
+    let (asked, pings) = watch::channel(Vec::new());
     let ending = {
-        let hear = ear.pass(&sink, &mut writer);
-        let speak = speak(&mut body, &sink);
+        let hear = ear.pass(&sink, &mut writer, &asked);
+        let speak = speak(&mut body, &sink, pings);
         tokio::pin!(hear);
         tokio::select! {
             ending = &mut hear => ending,
@@ -58,17 +60,25 @@ pub(crate) async fn bridge(
         }
     };
     writer.close(ending.0, &ending.1);
-    let _ = timeout(CLOSE_WITHIN, sink.into_inner().shutdown()).await;
+    let _ = timeout(CLOSE_WITHIN, sink.write.into_inner().shutdown()).await;
     drop(occupied);
 }
 
 const LOST: &str = "the endpoint was lost; open it again";
 
 /// What the caller says, to the endpoint. `None` when the endpoint is lost.
-async fn speak(body: &mut LocalBody, sink: &Mutex<WriteHalf<Stream>>) -> Option<()> {
+async fn speak(body: &mut LocalBody, sink: &Sink, mut pings: watch::Receiver<Vec<u8>>) -> Option<()> {
     let mut inside = false;
     loop {
-        let piece = body.message().await;
+        let piece = tokio::select! {
+            piece = body.message() => piece,
+            Ok(()) = pings.changed() => {
+                let mut pong = Vec::new();
+                encode_masked(&mut pong, Opcode::Pong, &pings.borrow_and_update(), nonce());
+                sink.write(&pong).await?;
+                continue;
+            }
+        };
         let mut frame = Vec::with_capacity(piece.bytes.len() + 32);
         if piece.closing.is_none() || !piece.bytes.is_empty() {
             let opcode = match (inside, piece.text) {
@@ -90,17 +100,32 @@ async fn speak(body: &mut LocalBody, sink: &Mutex<WriteHalf<Stream>>) -> Option<
             let code = CloseCode::new(code).unwrap_or(CloseCode::NORMAL);
             encode_close(&mut frame, code, &reason, Some(nonce()));
         }
-        write(sink, &frame).await?;
+        sink.write(&frame).await?;
         if closes {
             return Some(());
         }
     }
 }
 
-async fn write(sink: &Mutex<WriteHalf<Stream>>, bytes: &[u8]) -> Option<()> {
-    let mut sink = sink.lock().await;
-    sink.write_all(bytes).await.ok()?;
-    sink.flush().await.ok()
+/// The way to the endpoint.
+struct Sink {
+    // Held for a whole frame.
+    write: Mutex<WriteHalf<Stream>>,
+    /// How long it may take nothing.
+    patience: Duration,
+}
+
+impl Sink {
+    /// `None` when the endpoint is lost.
+    async fn write(&self, bytes: &[u8]) -> Option<()> {
+        let mut write = self.write.lock().await;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let count = timeout(self.patience, write.write(rest)).await.ok()?.ok()?;
+            rest = rest.get(count..).filter(|_| count > 0)?;
+        }
+        timeout(self.patience, write.flush()).await.ok()?.ok()
+    }
 }
 
 /// Resolves when the hub ends the conversation.
@@ -139,7 +164,12 @@ impl Ear {
     }
 
     /// What the endpoint says, to the caller, until it has closed or is lost.
-    async fn pass(&mut self, sink: &Mutex<WriteHalf<Stream>>, writer: &mut LocalWriter) -> Ending {
+    async fn pass(
+        &mut self,
+        sink: &Sink,
+        writer: &mut LocalWriter,
+        asked: &watch::Sender<Vec<u8>>,
+    ) -> Ending {
         loop {
             let mut said = Vec::new();
             let mut batch = self.decoder.decode(&mut self.input);
@@ -164,18 +194,15 @@ impl Ear {
             for (kind, payload) in said {
                 match kind {
                     Some(text) => writer.say(text, &payload).await,
-                    None => {
-                        let mut pong = Vec::new();
-                        encode_masked(&mut pong, Opcode::Pong, &payload, nonce());
-                        // That it is lost shows itself at the next read.
-                        let _ = write(sink, &pong).await;
-                    }
+                    // Answered by whoever writes: while that waits, the endpoint has to be heard still, or two that wait
+                    // for each other would wait for ever. The last ping is the one that counts.
+                    None => drop(asked.send_replace(payload)),
                 }
             }
             if let Some(ending) = ending {
                 let mut close = Vec::new();
                 encode_close(&mut close, CloseCode::NORMAL, "", Some(nonce()));
-                let _ = write(sink, &close).await;
+                let _ = sink.write(&close).await;
                 return ending;
             }
             self.input.resize(READ_BYTES, 0);

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use hyper::HeaderMap;
@@ -59,10 +60,13 @@ impl Voice {
         self.say(&self.spelling.news(&format!("route {what} {}", self.name)));
     }
 
-    /// Tells the client that so many of its messages did not arrive, as far as is known.
-    fn refuse(&self, messages: usize) {
+    /// Tells the client that so many of its messages did not arrive, as far as is known. They can be very many, where an
+    /// endpoint answers no pings; so the client gets them as fast as it reads, which one that has gone does at once.
+    async fn refuse(&self, messages: usize) {
         self.node.hub.counters.gateway_refused.add(messages as u64);
         for _ in 0..messages {
+            poll_fn(|cx| if self.client.poll_room(cx.waker()) { Poll::Ready(()) } else { Poll::Pending })
+                .await;
             self.say(&self.spelling.error(&format!("route down {}", self.name)));
         }
     }
@@ -94,7 +98,7 @@ pub(crate) async fn carry(voice: Voice, leg: Arc<Leg>) {
                 voice.news("down");
                 let given_up = leg.fall();
                 voice.node.hub.counters.gateway_unconfirmed.add(unconfirmed as u64);
-                voice.refuse(unconfirmed + given_up);
+                voice.refuse(unconfirmed + given_up).await;
             }
             Err(fault) => {
                 tracing::debug!(endpoint = &*voice.route, "{fault}");
@@ -102,7 +106,7 @@ pub(crate) async fn carry(voice: Voice, leg: Arc<Leg>) {
                 if !std::mem::replace(&mut is_down, true) {
                     voice.news("down");
                 }
-                voice.refuse(leg.fall());
+                voice.refuse(leg.fall()).await;
             }
         }
         if leg.is_closed() {
@@ -153,7 +157,7 @@ async fn wait(voice: &Voice, leg: &Leg, edition: &mut watch::Receiver<u64>, fail
     let until = Instant::now() + pause;
     loop {
         let (expired, next) = leg.expire(Instant::now());
-        voice.refuse(expired);
+        voice.refuse(expired).await;
         let wake = next.map_or(until, |next| next.min(until));
         tokio::select! {
             is_over = poll_fn(|cx| leg.poll_stirred(cx)) => {

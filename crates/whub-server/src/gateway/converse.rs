@@ -61,6 +61,9 @@ pub(super) struct Converse<'a> {
     /// For the endpoint, from `written` on.
     out: Vec<u8>,
     written: usize,
+    /// What the endpoint's last ping said, until the answer finds room: an endpoint that asks and never reads gets one
+    /// answer, not a queue of them (RFC 6455, section 5.5.3).
+    pong: Option<Vec<u8>>,
     /// For the client.
     relay: Vec<u8>,
     /// Messages passed to the endpoint, and how many of them are known to have arrived.
@@ -94,6 +97,7 @@ impl<'a> Converse<'a> {
             tag: words::tag(&voice.name),
             out: Vec::new(),
             written: 0,
+            pong: None,
             relay: Vec::new(),
             sent: 0,
             confirmed: 0,
@@ -150,12 +154,16 @@ impl Converse<'_> {
     fn take_turn(&mut self, cx: &mut Context<'_>) -> Option<()> {
         for _ in 0..ROUNDS {
             // 1. What the client said.
-            self.fill(cx);
-            if self.poll_write(cx).ok()? && self.out.is_empty() && self.closing.is_clean() {
+            let more = self.fill(cx);
+            let written = self.poll_write(cx).ok()?;
+            if written && self.closing.is_clean() {
                 return None;
             }
             // 2. The client, if it has to catch up, then the endpoint itself.
-            if !self.voice.client.poll_room(cx.waker()) || !self.poll_read(cx)? {
+            let heard = self.voice.client.poll_room(cx.waker()) && self.poll_read(cx)?;
+            // What the socket took at once has made room for more, of which nobody would tell.
+            let goes_on = more && written;
+            if !heard && !goes_on {
                 return Some(());
             }
         }
@@ -163,15 +171,16 @@ impl Converse<'_> {
         Some(())
     }
 
-    /// Frames what waits, as far as there is room, and asks for confirmation.
-    fn fill(&mut self, cx: &mut Context<'_>) {
+    /// Frames what waits, as far as there is room, and asks for confirmation. True when more may wait.
+    fn fill(&mut self, cx: &mut Context<'_>) -> bool {
         let sent_before = self.sent;
-        while self.closing.may_send()
-            && self.out.len() - self.written < OUT_BYTES
-            && self.sent - self.confirmed < UNCONFIRMED_MAX
-        {
+        let mut more = true;
+        while more && self.may_pass() && self.out.len() - self.written < OUT_BYTES {
+            if let Some(pong) = self.pong.take() {
+                encode_masked(&mut self.out, Opcode::Pong, &pong, nonce());
+            }
             match self.leg.poll_next(cx) {
-                Poll::Pending => break,
+                Poll::Pending => more = false,
                 Poll::Ready(Some(queued)) => {
                     let opcode = if queued.text { Opcode::Text } else { Opcode::Binary };
                     encode_masked(&mut self.out, opcode, &queued.payload, nonce());
@@ -192,6 +201,12 @@ impl Converse<'_> {
         if self.leg.take_news() {
             self.voice.news("ready");
         }
+        more && self.may_pass()
+    }
+
+    /// Whether another message may go out: the conversation is open, and not too many are unconfirmed.
+    fn may_pass(&self) -> bool {
+        self.closing.may_send() && self.sent - self.confirmed < UNCONFIRMED_MAX
     }
 
     /// Asks the endpoint whether it has got everything so far.
@@ -261,10 +276,7 @@ impl Converse<'_> {
                     self.relay.extend_from_slice(&payload);
                     messages += 1;
                 }
-                Ok(Some(Event::Ping(payload))) if self.closing.may_send() => {
-                    encode_masked(&mut self.out, Opcode::Pong, &payload, nonce());
-                }
-                Ok(Some(Event::Ping(_))) => {}
+                Ok(Some(Event::Ping(payload))) => self.pong = Some(payload.into_vec()),
                 Ok(Some(Event::Pong(payload))) => {
                     if let Ok(count) = <[u8; 8]>::try_from(&*payload) {
                         self.confirmed = self.confirmed.max(u64::from_be_bytes(count).min(self.sent));
@@ -324,7 +336,7 @@ impl Converse<'_> {
                 self.heard = Instant::now();
                 continue;
             }
-            if self.leaving.is_some() || self.asked.is_some() {
+            if self.leaving.is_some() || self.asked.is_some() || !self.closing.may_send() {
                 return true;
             }
             self.ask();

@@ -108,11 +108,25 @@ pub(crate) async fn open(route: &Route, asked: &Asked<'_>) -> Result<Outcome, Fa
             }
             Err(Unopened::Unreachable(why)) => {
                 route.note_down(&upstream, &why);
-                last = Some(why);
+                last = Some(Unopened::Unreachable(why));
+            }
+            Err(Unopened::Unanswered(why)) => {
+                route.note_doubt(&upstream);
+                last = Some(Unopened::Unanswered(why));
             }
         }
     }
-    Err(route.is_down(last))
+    Err(match last {
+        Some(Unopened::Unanswered(why)) => unanswered(route, &why),
+        Some(Unopened::Unreachable(why) | Unopened::Broken(why)) => route.is_down(Some(why)),
+        None => route.is_down(None),
+    })
+}
+
+/// The fault of an endpoint that is there, and did not answer this client.
+fn unanswered(route: &Route, why: &str) -> Fault {
+    let reason = format!("the endpoint {} did not answer the handshake: {why}", route.name());
+    Fault::passing(Code::ProviderLost, "gateway.lost", 1000, reason)
 }
 
 /// A bare connection to an upstream of an endpoint, for HTTP.
@@ -149,36 +163,32 @@ pub(super) async fn open_at(
     match ask(endpoint, upstream, asked).await {
         Ok(Outcome::Opened(opened)) => Ok(*opened),
         Ok(Outcome::Answered(answer)) => Err(format!("the handshake is answered with {}", answer.status())),
-        Err(Unopened::Broken(why) | Unopened::Unreachable(why)) => Err(why),
+        Err(Unopened::Broken(why) | Unopened::Unreachable(why) | Unopened::Unanswered(why)) => Err(why),
     }
 }
 
 enum Unopened {
     /// Nobody there, or not in time; another upstream may answer.
     Unreachable(String),
+    /// Somebody is there and has not answered, which may be for what was asked: a client that asks for what its
+    /// application trips over must not take the endpoint from the others. Another upstream may answer.
+    Unanswered(String),
     /// There is somebody, who does not keep to RFC 6455.
     Broken(String),
 }
 
 async fn ask(endpoint: &Endpoint, upstream: &Arc<Upstream>, asked: &Asked<'_>) -> Result<Outcome, Unopened> {
-    let within = endpoint.connect_timeout;
-    match timeout(within, shake_hands(endpoint, upstream, asked)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(Unopened::Unreachable(format!("no answer within {within:?}"))),
-    }
-}
-
-async fn shake_hands(
-    endpoint: &Endpoint,
-    upstream: &Arc<Upstream>,
-    asked: &Asked<'_>,
-) -> Result<Outcome, Unopened> {
     let occupied = Route::occupy(upstream);
+    // The dialer keeps to `connect_timeout` itself.
     let stream = upstream.connect().await.map_err(|error| Unopened::Unreachable(describe(&error)))?;
     let url = &upstream.url;
     let target = target(url, asked.rest, asked.query);
     let handshake = Handshake::new(endpoint, &url.server.authority(), &target, asked);
-    handshake.map_err(Unopened::Broken)?.shake(stream, Some(occupied)).await
+    let within = endpoint.connect_timeout;
+    match timeout(within, handshake.map_err(Unopened::Broken)?.shake(stream, Some(occupied))).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Unopened::Unanswered(format!("no answer within {within:?}"))),
+    }
 }
 
 /// Asks the hub itself for one of its own endpoints, over a connection that it keeps indoors.
@@ -201,7 +211,9 @@ pub(crate) async fn open_indoors(
     let handshake = Handshake::new(endpoint, "localhost", &target, &asked).map_err(broken)?;
     match timeout(endpoint.connect_timeout, handshake.shake(stream, None)).await {
         Ok(Ok(outcome)) => Ok(outcome),
-        Ok(Err(Unopened::Broken(why) | Unopened::Unreachable(why))) => Err(broken(why)),
+        Ok(Err(Unopened::Broken(why) | Unopened::Unreachable(why) | Unopened::Unanswered(why))) => {
+            Err(broken(why))
+        }
         Err(_) => Err(broken(format!("no answer within {:?}", endpoint.connect_timeout))),
     }
 }
@@ -225,15 +237,15 @@ impl Handshake {
     }
 
     async fn shake(self, stream: Stream, occupied: Option<Occupied>) -> Result<Outcome, Unopened> {
-        let unreachable = |error: hyper::Error| Unopened::Unreachable(error.to_string());
+        let unanswered = |error: hyper::Error| Unopened::Unanswered(error.to_string());
         let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
             .title_case_headers(true)
             .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
             .await
-            .map_err(unreachable)?;
+            .map_err(unanswered)?;
         // It ends when the stream is given away, or with the answer's body.
         tokio::spawn(connection.with_upgrades());
-        let answer = sender.send_request(self.request).await.map_err(unreachable)?;
+        let answer = sender.send_request(self.request).await.map_err(unanswered)?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Outcome::Answered(answer));
         }
@@ -243,7 +255,7 @@ impl Handshake {
             return Err(Unopened::Broken("Sec-WebSocket-Accept does not fit".to_owned()));
         }
         let headers = answer.headers().clone();
-        let upgraded = hyper::upgrade::on(answer).await.map_err(unreachable)?;
+        let upgraded = hyper::upgrade::on(answer).await.map_err(unanswered)?;
         let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
             return Err(Unopened::Broken("its connection is of another kind".to_owned()));
         };

@@ -250,6 +250,13 @@ impl Route {
         self.tell();
     }
 
+    /// An upstream is there and did not answer a client, which may be the client's doing: it is looked at at once.
+    pub(super) fn note_doubt(&self, upstream: &Upstream) {
+        if self.endpoint.health != Health::Off {
+            upstream.alarm.notify_one();
+        }
+    }
+
     /// The fault of an endpoint that is down, with what was seen last.
     pub(super) fn is_down(&self, seen: Option<String>) -> Fault {
         let known = || self.upstreams.iter().find_map(|upstream| upstream.trouble());

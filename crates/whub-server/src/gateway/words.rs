@@ -165,6 +165,8 @@ pub(crate) fn tag(name: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn said(text: &str) -> Heard<'_> {
@@ -237,5 +239,26 @@ mod tests {
             r#"{"event":"SMError","data":"unknown route \""}"#
         );
         assert_eq!(tag("Endpoint1"), b"ROUTENAME=Endpoint1\n");
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_breaks_the_reader(text in r#"(ROUTENAME=|event|data|SMHandshake|SMHandshakeEnd|[{}:,"'\\\r\n\t aé]|\PC)*"#) {
+            let _ = read(true, text.as_bytes());
+            let _ = read(true, format!("{{{text}}}").as_bytes());
+            let _ = read(true, format!("{{event: SMHandshake, data: {text}}}").as_bytes());
+        }
+
+        #[test]
+        fn no_bytes_break_the_reader(is_text: bool, payload in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = read(is_text, &payload);
+            let _ = read(is_text, &[ROUTE, &payload].concat());
+        }
+
+        #[test]
+        fn what_is_tagged_is_read(name in "[^\r\n]{1,60}", body in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let payload = [tag(&name), body.clone()].concat();
+            prop_assert_eq!(read(false, &payload), Heard::Message { name: &name, body: &body });
+        }
     }
 }

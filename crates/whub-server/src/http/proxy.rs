@@ -1,8 +1,12 @@
 //! The HTTP side of an endpoint: a request goes to one of its upstreams, and the answer comes back, both streamed.
 
+use std::error::Error as _;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Limited, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited, combinators::UnsyncBoxBody};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{
     CONNECTION, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
@@ -32,11 +36,11 @@ pub(super) async fn answer(
 ) -> Result<Response<HttpBody>, Problem> {
     let limit = config.limits.body_bytes.unwrap_or(usize::MAX);
     if body.size_hint().lower() > limit as u64 {
-        let detail = format!("the body is longer than limits.body_bytes, {limit} bytes");
-        return Err(Problem::new(Code::TooLarge, "http.body_too_large", detail));
+        return Err(too_large(limit));
     }
     let (upstream, stream) = gateway::connect(route).await?;
-    let mut request = Request::new(Limited::new(body, limit).boxed_unsync());
+    let uploaded = Arc::new(AtomicU64::new(0));
+    let mut request = Request::new(counted(body, limit, Arc::clone(&uploaded)));
     *request.method_mut() = method;
     *request.uri_mut() =
         gateway::target(&upstream.upstream().url, asked.rest, asked.query).parse().map_err(|_| {
@@ -61,9 +65,37 @@ pub(super) async fn answer(
         let _ = connection.await;
         drop(upstream);
     });
-    let patience = config.limits.call_timeout;
-    let answer = timeout(patience, sender.send_request(request)).await.map_err(|_| late(route))?;
-    Ok(pass_answer(answer.map_err(|error| lost(route, &error))?))
+    let answering = pin!(sender.send_request(request));
+    let answer =
+        answer_of(answering, config.limits.call_timeout, &uploaded).await.ok_or_else(|| late(route))?;
+    Ok(pass_answer(answer.map_err(|error| failed(route, limit, &error))?))
+}
+
+/// A body that is no longer than it may be, and tells how much of it went through.
+fn counted(body: Incoming, limit: usize, uploaded: Arc<AtomicU64>) -> Passed {
+    let counted = body.map_frame(move |frame| {
+        uploaded.fetch_add(1, Relaxed);
+        frame
+    });
+    Limited::new(counted, limit).boxed_unsync()
+}
+
+/// The answer; `None` when there was none for so long, nor did any of the request's body go through: a long upload takes
+/// its time.
+async fn answer_of<T>(
+    mut answering: Pin<&mut impl Future<Output = T>>,
+    patience: Duration,
+    uploaded: &AtomicU64,
+) -> Option<T> {
+    let mut seen = 0;
+    loop {
+        if let Ok(answer) = timeout(patience, answering.as_mut()).await {
+            return Some(answer);
+        }
+        if std::mem::replace(&mut seen, uploaded.load(Relaxed)) == seen {
+            return None;
+        }
+    }
 }
 
 /// An answer of an endpoint, as the client gets it.
@@ -92,6 +124,17 @@ fn named_in_connection(headers: &hyper::HeaderMap) -> Vec<HeaderName> {
     lists.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
 }
 
+/// Whose fault it is that there is no answer: the request's own body may have been too long.
+fn failed(route: &Route, limit: usize, error: &hyper::Error) -> Problem {
+    let is_too_large = error.source().is_some_and(|source| source.is::<LengthLimitError>());
+    if is_too_large { too_large(limit) } else { lost(route, error) }
+}
+
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("the body is longer than limits.body_bytes, {limit} bytes");
+    Problem::new(Code::TooLarge, "http.body_too_large", detail)
+}
+
 fn lost(route: &Route, error: &hyper::Error) -> Problem {
     let reason = format!("the endpoint {} was lost before it answered: {error}", route.name());
     Fault::passing(Code::ProviderLost, "gateway.lost", 1000, reason).into()
@@ -100,4 +143,32 @@ fn lost(route: &Route, error: &hyper::Error) -> Problem {
 fn late(route: &Route) -> Problem {
     let reason = format!("the endpoint {} did not answer within limits.call_timeout", route.name());
     Fault::passing(Code::DeadlineExceeded, "gateway.late", 1000, reason).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_goes_on_is_waited_for() {
+        let uploaded = AtomicU64::new(0);
+        let answering = pin!(async {
+            for _ in 0..20 {
+                sleep(PATIENCE / 2).await;
+                uploaded.fetch_add(1, Relaxed);
+            }
+            "answer"
+        });
+        assert_eq!(answer_of(answering, PATIENCE, &uploaded).await, Some("answer"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_does_nothing_is_not() {
+        let answering = pin!(std::future::pending::<()>());
+        assert_eq!(answer_of(answering, PATIENCE, &AtomicU64::new(0)).await, None);
+    }
 }

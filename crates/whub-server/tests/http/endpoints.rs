@@ -1,10 +1,12 @@
 //! `/gateway/<name>`: one endpoint, for clients that know nothing of the hub.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use whub_proto::{Body, Data, Flags, Request};
+use whub_core::WINDOW;
+use whub_proto::{Body, Data, Flags, Kind, Request};
 use whub_server::config::{Endpoint, EndpointAccess, Secret, Target, Token};
 
 use crate::browser::{Answer, Browser};
@@ -171,6 +173,20 @@ async fn a_refusal_of_the_endpoint_is_the_clients() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_not_answered_takes_the_endpoint_from_nobody() {
+    let stage = Stage::open("/").await;
+    let node = with(vec![dialled("a", std::slice::from_ref(&stage.url))]).await;
+    for _ in 0..3 {
+        // The application trips over what it is asked for.
+        let tripping = async { drop(stage.request().await) };
+        let ((), (_, answer)) = tokio::join!(tripping, upgrade(&node, "/gateway/a/trip", ""));
+        assert_eq!((answer.status, answer.json()["slug"].as_str().unwrap()), (502, "gateway.lost"));
+        let (_, (_, answer)) = tokio::join!(stage.accept(""), upgrade(&node, "/gateway/a", ""));
+        assert_eq!(answer.status, 101, "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_upstream_that_is_down_is_left_out() {
     let (_echo, url) = echo().await;
     let dead = dead_url().await;
@@ -243,6 +259,29 @@ async fn the_http_side_of_an_endpoint_is_reached_too() {
     assert_eq!(answer.status, 404);
     let answer = browser.ask("GET /gateway/b/../healthz", b"").await;
     assert_eq!(answer.status, 400);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_the_requests_fault() {
+    let stage = Stage::open("/").await;
+    let node = Node::with(|config| {
+        config.endpoints = vec![dialled("a", std::slice::from_ref(&stage.url))];
+        config.limits.body_bytes = Some(8);
+    })
+    .await;
+    let mut browser = Browser::visit(&node).await;
+    let chunked = b"POST /gateway/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ntoo long!\r\n0\r\n\r\n";
+    browser.write(chunked).await;
+    let accepted = async {
+        // The first connection only looks.
+        drop(stage.listener.accept().await.unwrap());
+        stage.listener.accept().await.unwrap().0
+    };
+    let (mut socket, answer) = tokio::join!(accepted, browser.answer());
+    let mut head = Vec::new();
+    let left = tokio::time::timeout(SOON, socket.read_to_end(&mut head));
+    left.await.expect("nothing is left behind").ok();
+    assert_eq!((answer.status, answer.json()["slug"].as_str().unwrap()), (413, "http.body_too_large"));
 }
 
 #[tokio::test]
@@ -395,4 +434,44 @@ async fn over_the_protocol_a_lost_endpoint_and_an_unknown_one_are_told() {
     let refused = client.hear().await;
     let Body::Error(failure) = refused.frame().body else { panic!("{refused:?}") };
     assert_eq!(failure.slug, "gateway.unknown");
+}
+
+#[tokio::test]
+async fn over_the_protocol_an_endpoint_that_takes_nothing_is_heard_still_and_lost_at_last() {
+    let stage = Stage::open("/").await;
+    let node = Node::with(|config| {
+        config.endpoints = vec![dialled("a", std::slice::from_ref(&stage.url))];
+        config.limits.ping = Duration::from_millis(500);
+    })
+    .await;
+    let mut client = node.client().await;
+    let request = Request { path: "/gateway/a", method: "WEBSOCKET", ..Request::default() };
+    client.say(1, &Body::Request(request)).await;
+    let (mut deaf, _) = stage.accept("").await;
+    client.hear().await;
+    let (mut credit, mut said_so, mut heard) = (WINDOW, 0, 0);
+    let data = || Body::Data(Data::default());
+    loop {
+        while credit >= 64 * 1024 {
+            client.send(1, Flags::NONE, &data(), &[7; 64 * 1024]).await;
+            credit -= 64 * 1024;
+            // A ping that cannot be answered yet, and something to say.
+            deaf.write_all(b"\x89\x00\x81\x02hi").await.unwrap();
+            said_so += 1;
+        }
+        let said = client.hear().await;
+        if let Body::Credit(more) = said.frame().body {
+            credit += more.bytes;
+        } else if said.kind == Kind::Ping {
+            client.say(said.id, &Body::Pong).await;
+        } else {
+            let Body::Data(data) = said.frame().body else { panic!("{said:?}") };
+            if said.flags.contains(Flags::END) {
+                assert_eq!(data.close, 1012);
+                break;
+            }
+            heard += 1;
+        }
+    }
+    assert_eq!(heard, said_so);
 }

@@ -338,6 +338,72 @@ async fn an_endpoint_that_takes_nothing_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
+async fn every_route_without_room_is_waited_for_at_once() {
+    // The first two do not answer the handshake, so that what is said waits.
+    let (one, two, quick) = (Stage::open().await, Stage::open().await, Stage::open().await);
+    let narrow = |name: &str, stage: &Stage| Endpoint { window_bytes: 1, ..endpoint(name, &stage.url) };
+    let node = Node::with(|config| {
+        config.endpoints = vec![narrow("a", &one), narrow("b", &two), endpoint("quick", &quick.url)];
+        config.gateway.stall = Duration::from_millis(50);
+    })
+    .await;
+    let mut client = Talker::open(&node, &["a", "b", "quick"]).await;
+    let mut quick = quick.accept().await;
+    let batch = |names: &[&str]| {
+        let mut batch = Vec::new();
+        for name in names {
+            encode_masked(&mut batch, Opcode::Text, format!("ROUTENAME={name}\nx").as_bytes(), [1, 2, 3, 4]);
+        }
+        batch
+    };
+    client.socket.write_all(&batch(&["a", "b", "quick"])).await.unwrap();
+    // What comes now is another batch.
+    quick.hears("x").await;
+    client.socket.write_all(&batch(&["a", "b"])).await.unwrap();
+    client.hears("{event: SMError, data: route full a}").await;
+    client.hears("{event: SMError, data: route full b}").await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_answers_no_ping_gets_all_that_waits() {
+    let stage = Stage::open().await;
+    let node = with(vec![endpoint("a", &stage.url)]).await;
+    let mut client = Talker::open(&node, &["a"]).await;
+    let message = "x".repeat(10_000);
+    for _ in 0..40 {
+        client.say(&format!("ROUTENAME=a\n{message}")).await;
+    }
+    // Everything has reached the route.
+    client.say("ROUTENAME=nowhere\n").await;
+    client.hears("{event: SMError, data: unknown route nowhere}").await;
+    let mut played = stage.accept().await;
+    played.answers = false;
+    for _ in 0..40 {
+        played.hears(&message).await;
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_asks_without_end_gets_few_answers() {
+    let stage = Stage::open().await;
+    let node = with(vec![endpoint("a", &stage.url)]).await;
+    let _client = Talker::open(&node, &["a"]).await;
+    let mut played = stage.accept().await.socket;
+    let mut pings = Vec::new();
+    while pings.len() < 16 * 1024 * 1024 {
+        encode_frame(&mut pings, Opcode::Ping, &[7; 125]);
+    }
+    played.write_all(&pings).await.unwrap();
+    let mut close = Vec::new();
+    encode_frame(&mut close, Opcode::Close, &1000_u16.to_be_bytes());
+    played.write_all(&close).await.unwrap();
+    let mut answers = Vec::new();
+    tokio::time::timeout(SOON, played.read_to_end(&mut answers)).await.expect("an end in time").unwrap();
+    assert!(answers.len() < 1024 * 1024, "{} bytes", answers.len());
+    assert!(answers.windows(2).any(|head| head == [0x8a, 0xfd]), "the last one at least");
+}
+
+#[tokio::test]
 async fn a_route_may_lead_to_a_channel_of_the_hub_itself() {
     let node = with(vec![Endpoint::new("news", Target::Channel("news/eu".to_owned()))]).await;
     let mut listener = node.client().await;

@@ -77,7 +77,10 @@ async fn open(node: &Arc<Node>, request: LocalRequest) -> Result<LocalAnswer, Fa
     let body = request.body;
     let limit = node.hub.limits.message_bytes;
     node.hub.counters.gateway_opened.one();
-    Ok(LocalAnswer::accept(&chosen, move |writer| gateway::bridge(place, opened, body, writer, limit)))
+    let patience = 2 * node.hub.limits.ping;
+    Ok(LocalAnswer::accept(&chosen, move |writer| {
+        gateway::bridge(place, opened, body, writer, limit, patience)
+    }))
 }
 
 /// What is a service, a channel or a pair has verbs of its own in the protocol.
