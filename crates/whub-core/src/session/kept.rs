@@ -275,17 +275,20 @@ impl KeptSeat {
         self.token.text()
     }
 
-    /// Nobody came back in time.
-    pub(crate) fn handle_overdue(&self, hub: &Hub) {
+    /// Nobody came back in time; or somebody did just now, and was lost again, and has time anew.
+    pub(crate) fn handle_overdue(&self, hub: &Hub, now: Instant) {
         let mut outward = self.outward();
-        if outward.until.is_some() {
+        if outward.until.is_some_and(|until| until <= now) {
             self.finish(hub, &mut outward);
         }
     }
 
     /// Another has taken its place. While there is a connection its session is told by a letter.
     pub(super) fn handle_replaced(&self, hub: &Hub) {
-        self.handle_overdue(hub);
+        let mut outward = self.outward();
+        if outward.until.is_some() {
+            self.finish(hub, &mut outward);
+        }
     }
 
     fn detach(self: &Arc<Self>, hub: &Hub, generation: u64, now: Instant) {
@@ -818,4 +821,72 @@ pub(super) fn no_seat() -> Fault {
 
 fn ahead() -> Fault {
     Fault::fatal(Code::BadRequest, "join.received", "the hub has not sent that many messages on this seat")
+}
+
+/// What two threads make of a seat at once, one step after the other.
+#[cfg(test)]
+mod tests {
+    use whub_proto::Body;
+
+    use super::*;
+    use crate::hub::SessionLimits;
+
+    /// A connection that remembers the events it was sent.
+    struct Wire {
+        session: SessionId,
+        events: Mutex<Vec<RoomWhat>>,
+    }
+
+    impl Post for Wire {
+        fn session(&self) -> SessionId {
+            self.session
+        }
+
+        fn post(&self, _: Letter) -> Result<(), Undelivered> {
+            Ok(())
+        }
+
+        fn send(&self, parcel: Parcel<'_>) -> Sent {
+            if let Parcel::Packet { packet, .. } = parcel
+                && let Body::RoomEvent(event) = packet.frame().unwrap().body
+            {
+                self.events.lock().unwrap().push(event.what);
+            }
+            Sent::Room
+        }
+    }
+
+    fn wire(hub: &Hub) -> Arc<Wire> {
+        Arc::new(Wire { session: hub.next_session(), events: Mutex::default() })
+    }
+
+    fn line(hub: &Hub) -> Line {
+        Line { mailbox: Mailbox::new(wire(hub)), id: 1 }
+    }
+
+    fn pair() -> PairId {
+        PairId::parse("x").unwrap()
+    }
+
+    const GRACE: Duration = Duration::from_secs(30);
+
+    fn take(hub: &Hub, now: Instant) -> Hold {
+        let token = SeatToken::new(hub.pairs.next_serial(), [7; crate::pairs::TOKEN_BYTES]);
+        let guest = Guest { kept: true, ..Guest::default() };
+        KeptSeat::take(hub, now, pair(), line(hub), guest, (token, GRACE, None)).unwrap().hold
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // Where the made-up clock starts.
+    fn who_came_back_in_time_and_is_lost_again_has_time_anew() {
+        let (hub, now) = (Hub::new("n", "a", SessionLimits::default()), Instant::now());
+        let hold = take(&hub, now);
+        let kept = Arc::clone(&hold.kept);
+        hold.detach(&hub, now);
+        // The usher has found the seat, and is about to give it up.
+        let again = kept.attach(&hub, line(&hub), 0).unwrap().hold;
+        again.detach(&hub, now + GRACE);
+        kept.handle_overdue(&hub, now + GRACE);
+        assert!(kept.attach(&hub, line(&hub), 0).is_ok());
+    }
 }
