@@ -232,7 +232,15 @@ impl KeptSeat {
             return Err(no_seat());
         }
         line.mailbox.hold();
-        let stale = self.inward().attach(line, received, &self.pair)?;
+        let mut newcomers = Vec::new();
+        let stale = {
+            let mut inward = self.inward();
+            let stale = inward.attach(line, received, &self.pair)?;
+            if outward.until.is_some() {
+                newcomers.extend(inward.newcomers());
+            }
+            stale
+        };
         outward.generation += 1;
         // The answer says what was taken.
         outward.outstanding = 0;
@@ -245,6 +253,8 @@ impl KeptSeat {
             if let Some(partner) = outward.seat.as_ref().and_then(Seat::partner) {
                 partner.hear_of_partner(&self.pair, RoomWhat::Back);
             }
+            // They came just before the seat stepped aside.
+            newcomers.iter().for_each(|newcomer| newcomer.hear_of_partner(&self.pair, RoomWhat::Back));
         }
         let fate = self.read_letters(hub, &mut outward);
         let aside = std::mem::take(&mut outward.aside);
@@ -303,12 +313,16 @@ impl KeptSeat {
                 return;
             }
         }
+        self.wait_for_client(hub, &mut outward, now);
+    }
+
+    fn wait_for_client(self: &Arc<Self>, hub: &Hub, outward: &mut Outward, now: Instant) {
         let Some(seat) = &outward.seat else { return };
         // Who comes meanwhile is not told of somebody that is not there.
         outward.aside = seat.partner().is_none() && seat.step_aside(hub);
         let until = now + self.grace;
         if !hub.pairs.keeping.expect(until, Arc::clone(self), hub.limits.pair_seats) {
-            self.finish(hub, &mut outward);
+            self.finish(hub, outward);
             return;
         }
         outward.until = Some(until);
@@ -659,6 +673,13 @@ impl Inward {
         Ok(self.line.replace(line))
     }
 
+    /// Who has come and is yet to be read of.
+    fn newcomers(&self) -> impl Iterator<Item = Half> {
+        self.letters.iter().filter_map(|letter| {
+            if let Letter::Paired { partner, .. } = letter { Some(partner.clone()) } else { None }
+        })
+    }
+
     /// Nothing more is taken. Returns the letters that were not read.
     fn finish(&mut self) -> VecDeque<Letter> {
         self.over = true;
@@ -888,5 +909,22 @@ mod tests {
         again.detach(&hub, now + GRACE);
         kept.handle_overdue(&hub, now + GRACE);
         assert!(kept.attach(&hub, line(&hub), 0).is_ok());
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // Where the made-up clock starts.
+    fn who_came_while_the_connection_was_being_lost_hears_that_it_is_back() {
+        let (hub, now) = (Hub::new("n", "a", SessionLimits::default()), Instant::now());
+        let hold = take(&hub, now);
+        let kept = Arc::clone(&hold.kept);
+        // Away, and not aside yet: just then somebody comes.
+        assert!(kept.inward().next_letter_or_away().is_none());
+        let newcomer = wire(&hub);
+        let mailbox = Mailbox::new(newcomer.clone());
+        let half = Half { mailbox, seat: 1, serial: hub.pairs.next_serial(), manner: Manner::Follower };
+        let (_seat, _) = Seat::take(&hub, now, pair(), half, Guest::default()).unwrap();
+        kept.wait_for_client(&hub, &mut kept.outward(), now);
+        kept.attach(&hub, line(&hub), 0).unwrap();
+        assert_eq!(*newcomer.events.lock().unwrap(), [RoomWhat::Away, RoomWhat::Back]);
     }
 }
