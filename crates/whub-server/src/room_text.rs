@@ -1,5 +1,6 @@
 //! How a room looks on a plain WebSocket: the JSON that a member sends and gets. `docs/rooms.md` has it in words.
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use whub_core::{Act, Fault, Packet, Wish};
@@ -16,7 +17,7 @@ const JSON: &str = "application/json";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Said<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "asked")]
     join: Option<Asked<'a>>,
     #[serde(default)]
     to: Vec<u32>,
@@ -49,6 +50,19 @@ fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D
     <&RawValue>::deserialize(value).map(Some)
 }
 
+/// An object, and not a list of what would be its members, which nobody who sends one means.
+fn object<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, String> {
+    if !text.trim_start().starts_with('{') {
+        return Err(format!("{what} is a JSON object"));
+    }
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+fn asked<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Asked<'de>>, D::Error> {
+    let join = Option::<&RawValue>::deserialize(value)?;
+    join.map(|join| object(join.get(), "join").map_err(D::Error::custom)).transpose()
+}
+
 /// Members that one message names at most.
 const NAMED_MAX: usize = 1024;
 
@@ -56,7 +70,7 @@ impl<'a> Said<'a> {
     /// # Errors
     /// `BadRequest`, when it is not JSON, or not of this form.
     pub(crate) fn parse(text: &'a str) -> Result<Self, Fault> {
-        serde_json::from_str(text).map_err(|error| unreadable(format!("the message cannot be read: {error}")))
+        object(text, "a message").map_err(|error| unreadable(format!("the message cannot be read: {error}")))
     }
 
     /// What it wants.
@@ -342,9 +356,16 @@ mod tests {
         ] {
             assert_eq!(Said::parse(text).unwrap().wish().unwrap(), wish, "{text}");
         }
-        for text in
-            ["", "1", "[]", r#"{"to":[1]}"#, r#"{"text":"a","act":"lock"}"#, r#"{"to":[-1],"text":""}"#]
-        {
+        for text in [
+            "",
+            "1",
+            "[]",
+            r#"[null,[],"text",null,null,[],null,""]"#,
+            r#"{"join":["secret",0,null]}"#,
+            r#"{"to":[1]}"#,
+            r#"{"text":"a","act":"lock"}"#,
+            r#"{"to":[-1],"text":""}"#,
+        ] {
             let fault = Said::parse(text).and_then(|said| said.wish().map(|_| ())).unwrap_err();
             assert_eq!((fault.code, fault.slug), (Code::BadRequest, "room.message"), "{text}");
         }

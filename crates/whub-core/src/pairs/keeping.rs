@@ -130,7 +130,7 @@ impl Hub {
                     None => return None,
                 }
             };
-            seat.handle_overdue(self);
+            seat.handle_overdue(self, now);
         }
     }
 

@@ -232,7 +232,15 @@ impl KeptSeat {
             return Err(no_seat());
         }
         line.mailbox.hold();
-        let stale = self.inward().attach(line, received, &self.pair)?;
+        let mut newcomers = Vec::new();
+        let stale = {
+            let mut inward = self.inward();
+            let stale = inward.attach(line, received, &self.pair)?;
+            if outward.until.is_some() {
+                newcomers.extend(inward.newcomers());
+            }
+            stale
+        };
         outward.generation += 1;
         // The answer says what was taken.
         outward.outstanding = 0;
@@ -245,6 +253,8 @@ impl KeptSeat {
             if let Some(partner) = outward.seat.as_ref().and_then(Seat::partner) {
                 partner.hear_of_partner(&self.pair, RoomWhat::Back);
             }
+            // They came just before the seat stepped aside.
+            newcomers.iter().for_each(|newcomer| newcomer.hear_of_partner(&self.pair, RoomWhat::Back));
         }
         let fate = self.read_letters(hub, &mut outward);
         let aside = std::mem::take(&mut outward.aside);
@@ -275,17 +285,20 @@ impl KeptSeat {
         self.token.text()
     }
 
-    /// Nobody came back in time.
-    pub(crate) fn handle_overdue(&self, hub: &Hub) {
+    /// Nobody came back in time; or somebody did just now, and was lost again, and has time anew.
+    pub(crate) fn handle_overdue(&self, hub: &Hub, now: Instant) {
         let mut outward = self.outward();
-        if outward.until.is_some() {
+        if outward.until.is_some_and(|until| until <= now) {
             self.finish(hub, &mut outward);
         }
     }
 
     /// Another has taken its place. While there is a connection its session is told by a letter.
     pub(super) fn handle_replaced(&self, hub: &Hub) {
-        self.handle_overdue(hub);
+        let mut outward = self.outward();
+        if outward.until.is_some() {
+            self.finish(hub, &mut outward);
+        }
     }
 
     fn detach(self: &Arc<Self>, hub: &Hub, generation: u64, now: Instant) {
@@ -300,12 +313,16 @@ impl KeptSeat {
                 return;
             }
         }
+        self.wait_for_client(hub, &mut outward, now);
+    }
+
+    fn wait_for_client(self: &Arc<Self>, hub: &Hub, outward: &mut Outward, now: Instant) {
         let Some(seat) = &outward.seat else { return };
         // Who comes meanwhile is not told of somebody that is not there.
         outward.aside = seat.partner().is_none() && seat.step_aside(hub);
         let until = now + self.grace;
         if !hub.pairs.keeping.expect(until, Arc::clone(self), hub.limits.pair_seats) {
-            self.finish(hub, &mut outward);
+            self.finish(hub, outward);
             return;
         }
         outward.until = Some(until);
@@ -656,6 +673,13 @@ impl Inward {
         Ok(self.line.replace(line))
     }
 
+    /// Who has come and is yet to be read of.
+    fn newcomers(&self) -> impl Iterator<Item = Half> {
+        self.letters.iter().filter_map(|letter| {
+            if let Letter::Paired { partner, .. } = letter { Some(partner.clone()) } else { None }
+        })
+    }
+
     /// Nothing more is taken. Returns the letters that were not read.
     fn finish(&mut self) -> VecDeque<Letter> {
         self.over = true;
@@ -818,4 +842,89 @@ pub(super) fn no_seat() -> Fault {
 
 fn ahead() -> Fault {
     Fault::fatal(Code::BadRequest, "join.received", "the hub has not sent that many messages on this seat")
+}
+
+/// What two threads make of a seat at once, one step after the other.
+#[cfg(test)]
+mod tests {
+    use whub_proto::Body;
+
+    use super::*;
+    use crate::hub::SessionLimits;
+
+    /// A connection that remembers the events it was sent.
+    struct Wire {
+        session: SessionId,
+        events: Mutex<Vec<RoomWhat>>,
+    }
+
+    impl Post for Wire {
+        fn session(&self) -> SessionId {
+            self.session
+        }
+
+        fn post(&self, _: Letter) -> Result<(), Undelivered> {
+            Ok(())
+        }
+
+        fn send(&self, parcel: Parcel<'_>) -> Sent {
+            if let Parcel::Packet { packet, .. } = parcel
+                && let Body::RoomEvent(event) = packet.frame().unwrap().body
+            {
+                self.events.lock().unwrap().push(event.what);
+            }
+            Sent::Room
+        }
+    }
+
+    fn wire(hub: &Hub) -> Arc<Wire> {
+        Arc::new(Wire { session: hub.next_session(), events: Mutex::default() })
+    }
+
+    fn line(hub: &Hub) -> Line {
+        Line { mailbox: Mailbox::new(wire(hub)), id: 1 }
+    }
+
+    fn pair() -> PairId {
+        PairId::parse("x").unwrap()
+    }
+
+    const GRACE: Duration = Duration::from_secs(30);
+
+    fn take(hub: &Hub, now: Instant) -> Hold {
+        let token = SeatToken::new(hub.pairs.next_serial(), [7; crate::pairs::TOKEN_BYTES]);
+        let guest = Guest { kept: true, ..Guest::default() };
+        KeptSeat::take(hub, now, pair(), line(hub), guest, (token, GRACE, None)).unwrap().hold
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // Where the made-up clock starts.
+    fn who_came_back_in_time_and_is_lost_again_has_time_anew() {
+        let (hub, now) = (Hub::new("n", "a", SessionLimits::default()), Instant::now());
+        let hold = take(&hub, now);
+        let kept = Arc::clone(&hold.kept);
+        hold.detach(&hub, now);
+        // The usher has found the seat, and is about to give it up.
+        let again = kept.attach(&hub, line(&hub), 0).unwrap().hold;
+        again.detach(&hub, now + GRACE);
+        kept.handle_overdue(&hub, now + GRACE);
+        assert!(kept.attach(&hub, line(&hub), 0).is_ok());
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // Where the made-up clock starts.
+    fn who_came_while_the_connection_was_being_lost_hears_that_it_is_back() {
+        let (hub, now) = (Hub::new("n", "a", SessionLimits::default()), Instant::now());
+        let hold = take(&hub, now);
+        let kept = Arc::clone(&hold.kept);
+        // Away, and not aside yet: just then somebody comes.
+        assert!(kept.inward().next_letter_or_away().is_none());
+        let newcomer = wire(&hub);
+        let mailbox = Mailbox::new(newcomer.clone());
+        let half = Half { mailbox, seat: 1, serial: hub.pairs.next_serial(), manner: Manner::Follower };
+        let (_seat, _) = Seat::take(&hub, now, pair(), half, Guest::default()).unwrap();
+        kept.wait_for_client(&hub, &mut kept.outward(), now);
+        kept.attach(&hub, line(&hub), 0).unwrap();
+        assert_eq!(*newcomer.events.lock().unwrap(), [RoomWhat::Away, RoomWhat::Back]);
+    }
 }

@@ -101,8 +101,9 @@ terminal, nothing is read and the end is sent at once.
 
 A connection that breaks is made again, and nothing is lost and nothing comes twice, as long as that takes no
 longer than --grace at either half. Exit code 0 means that both inputs have ended and everything has passed; 1 that
-the other half left before that, or was refused; 3 that the connection could not be made again in time; 4 that
-the secret or the token is wrong. In all these cases bytes may be missing.";
+the other half left before that, or that two are there already; 3 that the connection could not be made again in
+time; 4 that the secret or the token is wrong; 5 that nobody came within --ttl, that the id is spent, or that another
+has taken the place. In all these cases bytes may be missing.";
 
 impl Pair {
     pub(crate) fn run(&self) -> Result<(), Failure> {
