@@ -61,6 +61,11 @@ fn the_handshake_step_by_step() {
     assert_eq!(say(&mut session, Saying::End), [Output::EndAck], "said twice, it is answered twice");
     assert_eq!(session.handle_message("ENDPOINT1", find), Ok("endpoint1".into()));
     assert_eq!(drain(&mut session), [], "it goes by the name that came first");
+    assert_eq!(
+        session.handle_message("Endpoint1", |_| None),
+        Ok("endpoint1".into()),
+        "it is not looked up again"
+    );
 }
 
 #[test]

@@ -87,6 +87,9 @@ pub struct GatewaySession {
     liveness: Liveness,
     /// Routes in use, and what the client calls them.
     names: BTreeMap<Box<str>, Box<str>>,
+    /// The same by what the client calls them, for the way of each message. Whether it may still use a route, who carries
+    /// it finds out.
+    routes: BTreeMap<Box<str>, Box<str>>,
     output: VecDeque<GatewayOutput>,
 }
 
@@ -102,6 +105,7 @@ impl GatewaySession {
             routes_max,
             liveness: Liveness::new(ping, now),
             names: BTreeMap::new(),
+            routes: BTreeMap::new(),
             output: VecDeque::new(),
         }
     }
@@ -155,6 +159,9 @@ impl GatewaySession {
         if !self.is_open() {
             self.strike();
             return Err(Unrouted::Early);
+        }
+        if let Some(route) = self.routes.get(name) {
+            return Ok(route.clone());
         }
         self.use_route(name, find).ok_or(Unrouted::Unknown)
     }
@@ -214,6 +221,7 @@ impl GatewaySession {
                 return None;
             }
             self.names.insert(route.clone(), name.into());
+            self.routes.insert(name.into(), route.clone());
             if self.is_open() {
                 self.push(GatewayOutput::Use { route: route.clone(), name: name.into() });
             }

@@ -23,7 +23,7 @@ pub(crate) struct Route {
     /// For taking turns.
     turn: AtomicUsize,
     /// The sessions that use it, so that they can be told when it goes. Held to insert, remove or copy.
-    sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
+    sockets: Arc<Mutex<Sockets>>,
     /// Whether any upstream is up.
     up: watch::Sender<bool>,
     /// What serves it, where the hub runs that.
@@ -34,16 +34,28 @@ pub(crate) struct Route {
     watchers: Mutex<JoinSet<()>>,
 }
 
+/// The sessions at an endpoint.
+#[derive(Debug, Default)]
+struct Sockets {
+    present: HashMap<SessionId, Weak<dyn Post>>,
+    /// The endpoint has gone, or is somewhere else.
+    closed: bool,
+}
+
 impl Route {
     /// An endpoint whose upstreams are looked after from now on.
     pub(super) fn start(endpoint: Endpoint) -> Arc<Self> {
         let process = supervisor(&endpoint, None);
-        Self::with(endpoint, Arc::default(), process)
+        let upstreams = upstreams(&endpoint);
+        Self::with(endpoint, upstreams, Arc::default(), process)
     }
 
     /// The same endpoint under new rules; who is connected stays, and what serves it.
     pub(super) fn replace(&self, endpoint: Endpoint) -> Arc<Self> {
-        Self::with(endpoint, Arc::clone(&self.sockets), self.process.clone())
+        // What is known of its upstreams stays too, unless they are dialled otherwise.
+        let is_same = self.endpoint.connect_timeout == endpoint.connect_timeout;
+        let upstreams = if is_same { self.upstreams.clone() } else { upstreams(&endpoint) };
+        Self::with(endpoint, upstreams, Arc::clone(&self.sockets), self.process.clone())
     }
 
     /// The same endpoint somewhere else. Its process stays if it would be the same one.
@@ -55,26 +67,23 @@ impl Route {
             self.halt();
             supervisor(&endpoint, self.process.clone())
         };
-        Self::with(endpoint, Arc::default(), process)
+        let upstreams = upstreams(&endpoint);
+        Self::with(endpoint, upstreams, Arc::default(), process)
     }
 
     fn with(
         endpoint: Endpoint,
-        sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
+        upstreams: Vec<Arc<Upstream>>,
+        sockets: Arc<Mutex<Sockets>>,
         process: Option<Arc<Supervisor>>,
     ) -> Arc<Self> {
-        let upstreams = match &endpoint.target {
-            Target::Upstreams(urls) => {
-                urls.iter().map(|url| Arc::new(Upstream::new(url.clone(), &endpoint))).collect()
-            }
-            Target::Service(_) | Target::Channel(_) | Target::Pair(_) => Vec::new(),
-        };
+        let is_up = upstreams.is_empty() || upstreams.iter().any(|upstream| upstream.is_up());
         let route = Arc::new(Self {
             endpoint,
             upstreams,
             turn: AtomicUsize::new(0),
             sockets,
-            up: watch::Sender::new(true),
+            up: watch::Sender::new(is_up),
             process,
             answered: Mutex::default(),
             watchers: Mutex::default(),
@@ -135,22 +144,30 @@ impl Route {
     /// When there are as many as there may be.
     pub(crate) fn seat(&self, post: &Arc<dyn Post>) -> Result<Seat, Fault> {
         let mut sockets = lock(&self.sockets);
-        if self.endpoint.connections.is_some_and(|most| sockets.len() >= most) {
+        if sockets.closed {
+            let reason = format!("the endpoint {} is changing; connect again", self.name());
+            return Err(Fault::passing(Code::Unavailable, "gateway.changing", 1, reason));
+        }
+        if self.endpoint.connections.is_some_and(|most| sockets.present.len() >= most) {
             let reason = format!("the endpoint {} has as many connections as it may have", self.name());
             return Err(Fault::passing(Code::Unavailable, "gateway.full", 1000, reason));
         }
-        sockets.insert(post.session(), Arc::downgrade(post));
+        sockets.present.insert(post.session(), Arc::downgrade(post));
         Ok(Seat { session: post.session(), sockets: Arc::clone(&self.sockets) })
     }
 
     /// Sessions that are connected to it.
     pub(crate) fn sockets(&self) -> usize {
-        lock(&self.sockets).len()
+        lock(&self.sockets).present.len()
     }
 
-    /// Tells everybody who is connected that the endpoint is not what it was.
+    /// Tells everybody who is connected that the endpoint is not what it was. Nobody is seated here any more.
     pub(super) fn dismiss(&self, fault: &Fault) {
-        let posts: Vec<_> = lock(&self.sockets).values().filter_map(Weak::upgrade).collect();
+        let posts: Vec<_> = {
+            let mut sockets = lock(&self.sockets);
+            sockets.closed = true;
+            sockets.present.values().filter_map(Weak::upgrade).collect()
+        };
         for post in posts {
             // One that has just ended needs no telling.
             let _ = post.post(Letter::Kick(fault.clone()));
@@ -293,6 +310,16 @@ async fn hope(mut news: watch::Receiver<ProcessState>, route: Weak<Route>) {
     }
 }
 
+/// The upstreams of an endpoint that has some.
+fn upstreams(endpoint: &Endpoint) -> Vec<Arc<Upstream>> {
+    match &endpoint.target {
+        Target::Upstreams(urls) => {
+            urls.iter().map(|url| Arc::new(Upstream::new(url.clone(), endpoint))).collect()
+        }
+        Target::Service(_) | Target::Channel(_) | Target::Pair(_) => Vec::new(),
+    }
+}
+
 /// What runs the process of an endpoint, if it has one; `before` is what ran the last one.
 fn supervisor(endpoint: &Endpoint, before: Option<Arc<Supervisor>>) -> Option<Arc<Supervisor>> {
     let process = endpoint.process.clone()?;
@@ -311,12 +338,12 @@ fn port(endpoint: &Endpoint) -> Option<u16> {
 #[derive(Debug)]
 pub(crate) struct Seat {
     session: SessionId,
-    sockets: Arc<Mutex<HashMap<SessionId, Weak<dyn Post>>>>,
+    sockets: Arc<Mutex<Sockets>>,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        lock(&self.sockets).remove(&self.session);
+        lock(&self.sockets).present.remove(&self.session);
     }
 }
 
