@@ -2,7 +2,7 @@
 
 use Contestant::{
     Direct, Haproxy, HaproxyWs, HaproxyWsFree, Mosquitto, Nats, NatsFree, Nginx, NginxWs, NginxWsFree, Raw,
-    RawRelay, Whub, WhubExpose, WhubFree, WhubGateway, WhubGatewayFree,
+    RawRelay, Whub, WhubExpose, WhubFree, WhubGateway, WhubGatewayFree, WhubV1,
 };
 
 use crate::load::stream::Way;
@@ -45,6 +45,8 @@ pub(crate) enum Contestant {
     Whub,
     /// The hub, on all cores.
     WhubFree,
+    /// The hub, by its own protocol where it could be had without.
+    WhubV1,
     /// The hub and `whub expose`, which brings it an application.
     WhubExpose,
     /// The hub's gateway, before an echo in another process.
@@ -83,6 +85,7 @@ impl Contestant {
             Self::RawRelay => "raw-relay",
             Self::Whub => "whub",
             Self::WhubFree => "whub-free",
+            Self::WhubV1 => "whub-v1",
             Self::WhubExpose => "whub-expose",
             Self::WhubGateway => "whub-gateway",
             Self::WhubGatewayFree => "whub-gateway-free",
@@ -210,20 +213,13 @@ fn echoes() -> Vec<Cell> {
 fn pairs() -> Vec<Cell> {
     let flow = |pairs, window, len| Shape::Flow { pairs, window, len };
     vec![
-        cell("pair-rtt-1", Shape::Rtt { pairs: 1 }, Some("echo-1x1"), &[RawRelay, Whub]),
-        cell("pair-rtt-64", Shape::Rtt { pairs: 64 }, Some("echo-64x1"), &[RawRelay, Whub]),
-        cell("pair-64x8", flow(64, 8, SMALL), Some("echo-64x16"), &[RawRelay, Whub]).with(at_most(
-            "cpu_us",
-            "echo-64x16",
-            Raw,
-            2.4,
-        )),
-        cell("pair-16k-8x4", flow(8, 4, LARGE), Some("echo-16k-8x4"), &[RawRelay, Whub]).with(at_most(
-            "cpu_us",
-            "echo-16k-8x4",
-            Raw,
-            1.5,
-        )),
+        cell("pair-rtt-1", Shape::Rtt { pairs: 1 }, Some("echo-1x1"), &[RawRelay, Whub, WhubV1]),
+        cell("pair-rtt-64", Shape::Rtt { pairs: 64 }, Some("echo-64x1"), &[RawRelay, Whub, WhubV1]),
+        cell("pair-64x8", flow(64, 8, SMALL), Some("echo-64x16"), &[RawRelay, Whub, WhubV1])
+            .with(at_most("cpu_us", "echo-64x16", Raw, 2.4))
+            .with(at_most("cpu_us", "echo-64x16", Raw, 2.4).by(WhubV1)),
+        cell("pair-16k-8x4", flow(8, 4, LARGE), Some("echo-16k-8x4"), &[RawRelay, Whub, WhubV1])
+            .with(at_most("cpu_us", "echo-16k-8x4", Raw, 1.5)),
     ]
 }
 

@@ -68,7 +68,7 @@ impl Fleet {
         match contestant {
             Contestant::Raw => Server::reference("raw", "tcp-echo", core),
             Contestant::RawRelay => Server::reference("raw-relay", "tcp-relay", core),
-            Contestant::Whub | Contestant::WhubFree => {
+            Contestant::Whub | Contestant::WhubFree | Contestant::WhubV1 => {
                 Server::whub(contestant.name(), &self.layout.whub, self.core(contestant))
             }
             Contestant::WhubGateway | Contestant::WhubGatewayFree => {

@@ -42,7 +42,7 @@ pub(crate) fn play(
             (0..conns).for_each(|_| lanes.add_echo());
             let lines = (0..conns).map(|_| match framing {
                 Framing::Raw => Line::tcp(server.addr),
-                Framing::WebSocket => Line::websocket(server.addr, &server.echo_path, None),
+                Framing::WebSocket | Framing::Frames => Line::websocket(server.addr, &server.echo_path, None),
             });
             drive(lines, &mut lanes, server, span)
         }
@@ -93,6 +93,7 @@ fn drive(
 fn framing(contestant: &Contestant) -> Framing {
     match contestant {
         Contestant::Raw | Contestant::RawRelay => Framing::Raw,
+        Contestant::WhubV1 => Framing::Frames,
         Contestant::Whub
         | Contestant::WhubFree
         | Contestant::WhubExpose
@@ -121,6 +122,7 @@ fn halves(addr: SocketAddr, framing: Framing, pairs: usize) -> impl Iterator<Ite
         let met = match framing {
             Framing::Raw => meet_raw(addr),
             Framing::WebSocket => meet(addr, &format!("/pair/bench-{run}-{pair}")),
+            Framing::Frames => whub::halves(addr, &format!("bench-{run}-{pair}")),
         };
         match met {
             Ok(halves) => halves.map(Ok).into_iter().collect::<Vec<_>>(),
@@ -179,6 +181,7 @@ fn fanout(
         }
         Contestant::Raw
         | Contestant::RawRelay
+        | Contestant::WhubV1
         | Contestant::WhubExpose
         | Contestant::WhubGateway
         | Contestant::WhubGatewayFree
@@ -208,6 +211,7 @@ fn call(contestant: &Contestant, server: &Server, callers: usize, span: Duration
         }
         Contestant::Raw
         | Contestant::RawRelay
+        | Contestant::WhubV1
         | Contestant::WhubExpose
         | Contestant::WhubGateway
         | Contestant::WhubGatewayFree

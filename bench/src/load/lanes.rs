@@ -14,7 +14,9 @@ use crate::message::{self, Stamp};
 use crate::meter::Meter;
 use crate::net::{Load, Outbox};
 use crate::template::Template;
+use crate::wire::whub;
 use crate::ws;
+use whub_proto::HEAD_BYTES;
 
 /// How messages are told apart on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub(crate) enum Framing {
     Raw,
     /// One message per binary WebSocket message.
     WebSocket,
+    /// One per `Data` frame of a pair, in such a message.
+    Frames,
 }
 
 /// What a connection is to its lane.
@@ -72,6 +76,7 @@ impl Lanes {
         let template = match framing {
             Framing::Raw => Template::raw(message),
             Framing::WebSocket => Template::websocket(&message, 0),
+            Framing::Frames => whub::data_template(&message),
         };
         let (roles, lanes) = (Vec::new(), Vec::new());
         Self { framing, message_len, template, window, roles, lanes, schedule: None, meter: Meter::new() }
@@ -167,9 +172,10 @@ impl Load for Lanes {
                 }
                 Ok(used)
             }
-            Framing::WebSocket => {
+            Framing::WebSocket | Framing::Frames => {
+                let head = if self.framing == Framing::Frames { HEAD_BYTES } else { 0 };
                 let mut pongs = Vec::new();
-                let take = |body: &[u8]| self.take(conn, body, now_ns, out);
+                let take = |body: &[u8]| self.take(conn, body.get(head..).unwrap_or_default(), now_ns, out);
                 let used = ws::each(conn, bytes, take, |pong| pongs.extend_from_slice(pong))?;
                 if !pongs.is_empty() {
                     out.queue(conn).extend_from_slice(&pongs);

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use whub_proto::{
-    Body, Flags, HEAD_BYTES, Head, Headers, Hello, Kind, Publish, Register, Request, Response, Subscribe,
-    Writer,
+    Body, Flags, HEAD_BYTES, Head, Headers, Hello, Join, Kind, Origin, Publish, Register, Request, Response,
+    RoomMode, RoomWhat, Subscribe, Writer,
 };
 
 use super::{Arrival, Broker, CallWire};
@@ -77,6 +77,44 @@ pub(crate) fn provider(addr: SocketAddr) -> Result<Line, Fault> {
 /// The provider of HTTP cells.
 pub(crate) fn http_provider(addr: SocketAddr) -> Result<Line, Fault> {
     registered(addr, HTTP_PATH)
+}
+
+/// The id of the `Join` of every half.
+const JOIN: u64 = 1;
+
+/// Both halves of a pair, once they have met.
+pub(crate) fn halves(addr: SocketAddr, pair: &str) -> Result<[Line; 2], Fault> {
+    let mut halves = [half(addr, pair)?, half(addr, pair)?];
+    for half in &mut halves {
+        loop {
+            let bytes = half.receive()?;
+            let frame = whub_proto::Frame::parse(&bytes, usize::MAX, Origin::Hub)
+                .map_err(|error| Fault::protocol(error.to_string()))?;
+            if let Body::RoomEvent(event) = frame.body {
+                if event.what == RoomWhat::Ready {
+                    break;
+                }
+            } else if frame.head.kind != Kind::Ok {
+                return Err(Frame::parse(&bytes)?.unexpected());
+            }
+        }
+    }
+    Ok(halves)
+}
+
+fn half(addr: SocketAddr, room: &str) -> Result<Line, Fault> {
+    let mut line = dial(addr)?;
+    let join = Join { room, mode: RoomMode::Pair, ..Join::default() };
+    line.send(BINARY, &frame(&Body::Join(join), Flags::NONE, JOIN, &[])?)?;
+    Ok(line)
+}
+
+/// A message of a pair.
+pub(crate) fn data_template(message: &[u8]) -> Template {
+    let mut frame = Vec::with_capacity(HEAD_BYTES + message.len());
+    Head::new(Kind::Data, JOIN).write(&mut frame);
+    frame.extend_from_slice(message);
+    Template::websocket(&frame, HEAD_BYTES)
 }
 
 /// A JSON session with one subscription of its own.
