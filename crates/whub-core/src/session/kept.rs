@@ -16,7 +16,9 @@
 //! What a client has, it says on the connection on which it also talks. While its partner has no room, that connection is
 //! not read, so its own ring cannot empty: then the ring takes more, lest two that talk at once wait for each other.
 
-use std::collections::VecDeque;
+mod inward;
+mod ring;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -33,18 +35,13 @@ use crate::mailbox::{Framing, Mailbox, Parcel, Post, Sent, SessionId, Undelivere
 use crate::packet::Packet;
 use crate::pairs::{Guest, Half, Manner, SeatToken, event, replaced};
 use crate::session::seat::{Seat, Standing, part};
+use inward::Inward;
+use ring::{ENVELOPE, Item, Room};
 
-/// What a message or an event counts beside its payload, for the ring and for credit, bytes.
-const ENVELOPE: u64 = 64;
+pub(super) use inward::Line;
 
 /// Who acknowledges does so before this many bytes are outstanding.
 const ACKNOWLEDGE_BYTES: u64 = 64 * 1024;
-
-/// So the ring is never smaller than what may be outstanding between two acknowledgements, twice.
-const RING_BYTES_MIN: u64 = 2 * ACKNOWLEDGE_BYTES;
-
-/// Clients say so much that they do not know to be taken, and one message; the acknowledgements come behind it.
-const SAID_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The seat.
 pub(crate) struct KeptSeat {
@@ -57,29 +54,6 @@ pub(crate) struct KeptSeat {
     inward: Mutex<Inward>,
     // What the client says. Held while that is passed on, so that it keeps its order when connections change.
     outward: Mutex<Outward>,
-}
-
-/// What a ring takes before whoever sends more has to wait.
-#[derive(Clone, Copy)]
-struct Room {
-    ring_bytes: u64,
-    /// The same while the client cannot be heard. Between its acknowledgements there is no more than this.
-    unheard_bytes: u64,
-}
-
-#[derive(Default)]
-struct Inward {
-    line: Option<Line>,
-    /// The session has let go of the seat, and another is waited for.
-    away: bool,
-    /// The connection is not read, because the partner has no room.
-    unheard: bool,
-    letters: VecDeque<Letter>,
-    ring: Ring,
-    /// While the session has yet to speak, others wait.
-    held: Option<Vec<Item>>,
-    waiting: Vec<Waker>,
-    over: bool,
 }
 
 struct Outward {
@@ -100,14 +74,6 @@ struct Outward {
     /// It stepped aside from waiting when the connection was lost.
     aside: bool,
     member: u32,
-}
-
-/// The connection that serves a seat.
-#[derive(Debug, Clone)]
-pub(super) struct Line {
-    pub(super) mailbox: Mailbox,
-    /// The id of the `Join` there.
-    pub(super) id: u64,
 }
 
 /// What a session that speaks for a seat holds.
@@ -587,202 +553,6 @@ impl Post for KeptSeat {
             inward.waiting.push(waker.clone());
         }
         has_room
-    }
-}
-
-impl Room {
-    fn new(mailbox_bytes: u64, message_bytes: u64) -> Self {
-        let ring_bytes = mailbox_bytes.max(RING_BYTES_MIN);
-        Self { ring_bytes, unheard_bytes: ring_bytes + SAID_BYTES_MAX + 2 * message_bytes }
-    }
-
-    /// Messages and events of a ring, however small they are.
-    fn items_max(self) -> usize {
-        usize::try_from(2 * (self.ring_bytes + SAID_BYTES_MAX) / ENVELOPE).unwrap_or(usize::MAX)
-    }
-}
-
-impl Inward {
-    /// Keeps it, and passes it on if there is a connection.
-    fn push(&mut self, item: Item, room: Room) -> Sent {
-        let sent = match &self.line {
-            Some(line) => line.send(&item),
-            None => Sent::Gone,
-        };
-        if sent == Sent::Gone {
-            // The session will find out by itself.
-            self.line = None;
-        }
-        self.ring.push(item, sent == Sent::Gone);
-        self.ring.trim(room);
-        if self.is_full(room) || sent == Sent::Wait { Sent::Wait } else { Sent::Room }
-    }
-
-    fn is_full(&self, room: Room) -> bool {
-        let outstanding = self.ring.outstanding();
-        if self.unheard && outstanding > room.ring_bytes {
-            return outstanding > room.unheard_bytes || self.ring.items.len() > room.items_max() / 2;
-        }
-        outstanding > room.ring_bytes
-    }
-
-    fn release(&mut self, room: Room) {
-        for item in self.held.take().unwrap_or_default() {
-            self.push(item, room);
-        }
-    }
-
-    fn relieve(&mut self, room: Room) {
-        if !self.is_full(room) {
-            self.waiting.drain(..).for_each(Waker::wake);
-        }
-    }
-
-    /// The connection is read no more, or again.
-    fn be_unheard(&mut self, unheard: bool, room: Room) {
-        if std::mem::replace(&mut self.unheard, unheard) != unheard {
-            self.relieve(room);
-        }
-    }
-
-    /// The next letter, or none from here on: the session has gone.
-    fn next_letter_or_away(&mut self) -> Option<Letter> {
-        let letter = self.letters.pop_front();
-        if letter.is_none() {
-            (self.line, self.away, self.unheard) = (None, true, false);
-        }
-        letter
-    }
-
-    /// Begins with another connection, where the client says that it stands. Returns the one that was there.
-    fn attach(&mut self, line: Line, received: u64, pair: &PairId) -> Result<Option<Line>, Fault> {
-        let missed = self.ring.resume(received).ok_or_else(ahead)?;
-        if missed > 0 {
-            let count = u32::try_from(missed).unwrap_or(u32::MAX);
-            let what = RoomWhat::Missed;
-            let event = RoomEvent { what, room: pair.as_str(), count, ..RoomEvent::default() };
-            line.send(&Item::Event(Packet::build(&Body::RoomEvent(event))));
-        }
-        for item in &self.ring.items {
-            line.send(item);
-        }
-        self.ring.unsent = 0;
-        (self.away, self.unheard) = (false, false);
-        // They look at the ring again, and at this connection.
-        self.waiting.drain(..).for_each(Waker::wake);
-        Ok(self.line.replace(line))
-    }
-
-    /// Who has come and is yet to be read of.
-    fn newcomers(&self) -> impl Iterator<Item = Half> {
-        self.letters.iter().filter_map(|letter| {
-            if let Letter::Paired { partner, .. } = letter { Some(partner.clone()) } else { None }
-        })
-    }
-
-    /// Nothing more is taken. Returns the letters that were not read.
-    fn finish(&mut self) -> VecDeque<Letter> {
-        self.over = true;
-        (self.line, self.held, self.ring) = (None, None, Ring::default());
-        self.waiting.drain(..).for_each(Waker::wake);
-        std::mem::take(&mut self.letters)
-    }
-}
-
-impl Line {
-    fn send(&self, item: &Item) -> Sent {
-        self.mailbox.send(match item {
-            Item::Data { text, end, payload } => {
-                Parcel::Data { seat: self.id, text: *text, end: *end, payload }
-            }
-            Item::Event(packet) => Parcel::Packet { id: self.id, packet },
-        })
-    }
-}
-
-/// A message or an event for the client.
-enum Item {
-    Data { text: bool, end: bool, payload: Bytes },
-    Event(Packet),
-}
-
-impl Item {
-    fn weight(&self) -> u64 {
-        ENVELOPE
-            + match self {
-                Self::Data { payload, .. } => payload.len() as u64,
-                Self::Event(_) => 0,
-            }
-    }
-}
-
-/// What the client may not have yet, in order.
-#[derive(Default)]
-struct Ring {
-    items: VecDeque<Item>,
-    /// Items before these, all of which the client is taken to have, or has missed.
-    before: u64,
-    bytes: u64,
-    /// What no connection was given, bytes at the end.
-    unsent: u64,
-    /// The client says what it has, and this much of that has not been taken away yet.
-    credit: Option<u64>,
-}
-
-impl Ring {
-    fn push(&mut self, item: Item, is_unsent: bool) {
-        self.bytes += item.weight();
-        if is_unsent {
-            self.unsent += item.weight();
-        }
-        self.items.push_back(item);
-    }
-
-    /// Bytes that more has to wait for.
-    fn outstanding(&self) -> u64 {
-        if self.credit.is_some() { self.bytes } else { self.unsent }
-    }
-
-    /// Of a client that does not say what it has, the oldest is forgotten that was sent. Events alone can fill a ring
-    /// without being waited for, so there is an end to those in any case.
-    fn trim(&mut self, room: Room) {
-        while (self.credit.is_none() && self.bytes - self.unsent > room.ring_bytes && self.items.len() > 1)
-            || self.items.len() > room.items_max()
-        {
-            self.pop();
-        }
-    }
-
-    fn acknowledge(&mut self, bytes: u64) {
-        let mut credit = self.credit.unwrap_or_default() + bytes;
-        while let Some(first) = self.items.front()
-            && first.weight() <= credit
-        {
-            credit -= first.weight();
-            self.pop();
-        }
-        self.credit = Some(if self.items.is_empty() { 0 } else { credit });
-    }
-
-    /// Forgets what the client has. Returns how much it misses; `None` when it has more than there was.
-    fn resume(&mut self, received: u64) -> Option<u64> {
-        if received > self.before + self.items.len() as u64 {
-            return None;
-        }
-        let missed = self.before.saturating_sub(received);
-        while self.before < received {
-            self.pop();
-        }
-        self.credit = self.credit.map(|_| 0);
-        Some(missed)
-    }
-
-    fn pop(&mut self) {
-        if let Some(item) = self.items.pop_front() {
-            self.bytes -= item.weight();
-            self.unsent = self.unsent.min(self.bytes);
-            self.before += 1;
-        }
     }
 }
 
