@@ -203,18 +203,19 @@ impl Pass {
 
     /// One side has ended: the other is told, and has a moment for its own end.
     fn follow_ends(&mut self) {
-        if !matches!(self.stage, Stage::Open) {
-            return;
-        }
-        if self.upstream.ended && !self.client.walk.has_closed() && !self.client.shut {
-            if self.client.walk.is_between_frames() {
-                self.client.close(SERVICE_RESTART, "the endpoint was lost; connect again", false);
-            }
-            self.client.shut = true;
+        let is_open = match self.stage {
+            Stage::Open => true,
+            Stage::Closing { .. } => false,
+            // Both are about to be told anyway.
+            Stage::Leaving { .. } => return,
+        };
+        let is_owed = is_open && self.upstream.ended && !self.client.walk.has_closed();
+        if is_owed && self.client.walk.is_between_frames() {
+            self.client.close(SERVICE_RESTART, "the endpoint was lost; connect again", false);
         }
         self.client.shut |= self.upstream.ended;
         self.upstream.shut |= self.client.ended;
-        if self.client.ended || self.upstream.ended {
+        if is_open && (self.client.ended || self.upstream.ended) {
             self.stage = Stage::Closing { until: Instant::now() + LINGER };
         }
     }
@@ -376,5 +377,50 @@ impl Side {
             let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use hyper::HeaderMap;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::config::{Config, Endpoint, Target};
+
+    /// A pass, and the far ends of its two connections.
+    fn pass() -> (Pin<Box<impl Future<Output = ()>>>, DuplexStream, DuplexStream) {
+        // What is passed on does not ask where to.
+        let endpoints = vec![Endpoint::new("a", Target::Channel("x".to_owned()))];
+        let config = Config { endpoints, ..Config::default() };
+        let node = Arc::new(Node::new(config, "test", Arc::default()));
+        let place = Place::take(&node, "a", Credential::Token(None)).expect("room");
+        let ((near, client), (far, endpoint)) = (duplex(1024), duplex(1024));
+        let (stream, early) = (Stream::boxed(far), Vec::new());
+        let opened = Opened { stream, early, headers: HeaderMap::new(), occupied: None };
+        (Box::pin(run_pass(place, Stream::boxed(near), Vec::new(), opened)), client, endpoint)
+    }
+
+    #[tokio::test]
+    async fn it_is_over_as_soon_as_both_sides_are() {
+        let (mut pass, mut client, mut endpoint) = pass();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut goodbye = Vec::new();
+        encode_close(&mut goodbye, CloseCode::NORMAL, "", Some([1, 2, 3, 4]));
+        client.write_all(&goodbye).await.expect("room");
+        assert!(pass.as_mut().poll(&mut cx).is_pending());
+        let mut heard = vec![0; goodbye.len()];
+        endpoint.read_exact(&mut heard).await.expect("the close");
+        assert_eq!(heard, goodbye);
+        endpoint.write_all(b"\x88\x02\x03\xe8").await.expect("room");
+        drop(endpoint);
+        assert!(pass.as_mut().poll(&mut cx).is_pending(), "the client has yet to hear of it");
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.expect("the end");
+        assert_eq!(heard, b"\x88\x02\x03\xe8", "and nothing of the hub's");
+        drop(client);
+        assert!(pass.as_mut().poll(&mut cx).is_ready(), "without a moment's wait");
     }
 }
