@@ -81,13 +81,15 @@ class Hub:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, from a range that no system gives to outgoing connections: one of those could
-    take it before the program for which it is meant."""
+    """A port that nobody listens on, at any address, from a range that this system gives to no outgoing connections:
+    one of those could take it before the program for which it is meant."""
+    low, high = map(int, pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    own = [port for port in range(10_000, 60_000) if not low <= port <= high] or range(low, high)
     while True:
-        port = random.randrange(20_000, 30_000)
+        port = random.choice(own)
         with socket.socket() as probe:
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind(("", port))
             except OSError:
                 continue
         return port

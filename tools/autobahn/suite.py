@@ -12,6 +12,7 @@ import time
 from hub import free_port, stop
 
 AGENT = "whub"
+PORTS_TRIED = 3
 
 
 class Broken(Exception):
@@ -49,13 +50,9 @@ class Suite:
     def test_client(self, command: str, part: str, cases: list[str]) -> dict[str, dict]:
         """Lets the client program `command` (given the suite's URL as last argument) run `cases`."""
         folder = self._folder("client", part)
-        port = free_port()
-        url = f"ws://127.0.0.1:{port}"
-        spec = self._spec(folder, cases, url=url)
         with open(folder / "log", "wb") as log:
-            fuzzer = _start([self._wstest, "-m", "fuzzingserver", "-s", spec, "-u", "0"], log)
+            url, fuzzer = self._serve(folder, cases, log)
             try:
-                _await_port(port, fuzzer)
                 client = _start([*shlex.split(command), url], log)
                 try:
                     status = client.wait(self._deadline_s)
@@ -68,6 +65,19 @@ class Suite:
             finally:
                 stop(fuzzer)
         return _index(folder)
+
+    def _serve(self, folder: pathlib.Path, cases: list[str], log) -> tuple[str, subprocess.Popen]:
+        """Starts the suite's server. It cannot choose its port itself, and somebody may be faster."""
+        for _ in range(PORTS_TRIED):
+            port = free_port()
+            url = f"ws://127.0.0.1:{port}"
+            spec = self._spec(folder, cases, url=url)
+            fuzzer = _start([self._wstest, "-m", "fuzzingserver", "-s", spec, "-u", "0"], log)
+            if _listens(port, fuzzer):
+                return url, fuzzer
+            stop(fuzzer)
+        said = pathlib.Path(log.name).read_text(errors="replace").strip()
+        raise Broken(f"the suite's server did not start, {PORTS_TRIED} times; it said:\n{said[-2000:] or '(nothing)'}")
 
     def _folder(self, role: str, part: str) -> pathlib.Path:
         folder = self._reports / role / part
@@ -98,11 +108,12 @@ def _index(folder: pathlib.Path) -> dict[str, dict]:
     return next(iter(by_agent.values()))
 
 
-def _await_port(port: int, process: subprocess.Popen, ready_s: float = 60) -> None:
+def _listens(port: int, process: subprocess.Popen, ready_s: float = 120) -> bool:
+    """Waits until it does; false if it ended instead, or takes too long for the busiest machine."""
     deadline = time.monotonic() + ready_s
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+                return True
         time.sleep(0.05)
-    raise Broken("the suite's server did not start")
+    return False
