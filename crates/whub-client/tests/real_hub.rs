@@ -435,3 +435,41 @@ async fn messages_to_oneself_come_to_the_inbox() {
     let answer = tokio::time::timeout(SOON, answers.next()).await.unwrap().unwrap();
     assert_eq!(answer.text().unwrap(), "hello yourself");
 }
+
+/// Much is said in two pairs, each way, so that each client waits for the other in one while it says in the other what it
+/// has.
+#[tokio::test]
+async fn who_shares_two_pairs_with_somebody_does_not_wait_for_ever() {
+    const PIECES: usize = 200;
+    let hub = Hub::start(|config| config.limits.mailbox_bytes = 1);
+    let (ada, bob) = (hub.connect().await.unwrap(), hub.connect().await.unwrap());
+    let mut talks = JoinSet::new();
+    for room in ["one", "two"] {
+        for client in [&ada, &bob] {
+            let joining = client.pair(room).grace(Duration::from_secs(30)).into_future();
+            talks.spawn(async move {
+                let (sender, mut receiver) = joining.await.unwrap().split();
+                let speaking = tokio::spawn(async move {
+                    for _ in 0..PIECES {
+                        sender.send_bytes(vec![7; 40_000]).await.unwrap();
+                    }
+                    sender.finish().await.unwrap();
+                    sender
+                });
+                let mut heard = 0;
+                while let Some(event) = receiver.next().await {
+                    match event {
+                        PairEvent::Message(_) => heard += 1,
+                        PairEvent::Finished => break,
+                        PairEvent::Ready { .. } => {}
+                        event => panic!("{event:?}"),
+                    }
+                }
+                (heard, speaking.await.unwrap())
+            });
+        }
+    }
+    while let Some(talk) = within(talks.join_next()).await {
+        assert_eq!(talk.unwrap().0, PIECES);
+    }
+}

@@ -498,8 +498,8 @@ impl Trial {
         self.settle();
     }
 
-    fn pick(&mut self, may: impl Fn(&Actor) -> bool) -> Option<usize> {
-        let able: Vec<usize> = (0..self.actors.len()).filter(|index| may(&self.actors[*index])).collect();
+    fn pick(&mut self, may: impl Fn(&mut Actor) -> bool) -> Option<usize> {
+        let able: Vec<usize> = (0..self.actors.len()).filter(|index| may(&mut self.actors[*index])).collect();
         (!able.is_empty()).then(|| able[self.dice.roll(able.len())])
     }
 
@@ -538,8 +538,8 @@ impl Trial {
 }
 
 impl Actor {
-    fn has_room(&self) -> bool {
-        match &self.end {
+    fn has_room(&mut self) -> bool {
+        match &mut self.end {
             End::Plain(half, _) => half.partner().is_none_or(|it| it.mailbox.poll_room(Waker::noop())),
             End::Member(client) => client.has_room(Waker::noop()),
             End::Away => false,

@@ -338,6 +338,36 @@ fn two_that_talk_at_once_do_not_wait_for_each_other_for_ever() {
     assert!(!b.has_room(Waker::noop()), "it has to wait again, for one that is listened to");
 }
 
+/// Each waits for the other in another pair, and says there what it has in this one.
+#[test]
+fn two_that_share_two_pairs_do_not_wait_for_each_other_across_them() {
+    let limits = SessionLimits { mailbox_bytes: 1, message_bytes: 50_000, ..SessionLimits::default() };
+    let world = World::with_limits(limits);
+    let (mut a, mut b) = (world.client(), world.client());
+    for (seat, room) in [(1, "x"), (3, "y")] {
+        for client in [&mut a, &mut b] {
+            let join = Join { room, mode: RoomMode::Pair, grace_ms: 30_000, ..Join::default() };
+            client.says(world.now, seat, &Body::Join(join));
+            client.says(world.now, seat, &Body::Credit(Credit { bytes: 0 }));
+        }
+    }
+    let piece = "x".repeat(50_000);
+    let speak = |client: &mut Client, seat| {
+        client.sends(world.now, seat, Flags::TEXT, &Body::Data(Data::default()), piece.as_bytes());
+    };
+    for _ in 0..3 {
+        speak(&mut a, 1);
+        speak(&mut b, 3);
+    }
+    a.has_room(Waker::noop());
+    assert!(b.has_room(Waker::noop()), "the other one cannot say now that it has made room");
+    for _ in 0..3 {
+        speak(&mut b, 3);
+    }
+    b.says(world.now, 1, &Body::Credit(Credit { bytes: 2 * 50_064 }));
+    assert!(a.has_room(Waker::noop()));
+}
+
 #[test]
 fn who_comes_back_waits_for_its_first_partner_no_longer_than_it_said() {
     let mut world = World::new();

@@ -23,6 +23,7 @@ use crate::hub::{Hub, Now};
 use crate::letter::Letter;
 use crate::mailbox::Mailbox;
 use crate::packet::Packet;
+use crate::pairs::Half;
 use crate::services::Provider;
 use crate::session::calling::PlacedCall;
 use crate::session::liveness::{Liveness, Silence};
@@ -50,6 +51,10 @@ pub struct ClientSession {
     pub(super) live: BTreeMap<u64, Live>,
     /// When the first seat is over that nobody has come to.
     pub(super) seats_until: Option<Instant>,
+    /// Partners that have to have room before more is read of the client.
+    pub(super) awaited: Vec<Half>,
+    /// The seats that are kept have been told that the client is not read.
+    pub(super) is_unheard: bool,
     pub(super) calls: usize,
     /// Calls placed so far.
     pub(super) placed: u64,
@@ -131,6 +136,8 @@ impl ClientSession {
             liveness,
             live: BTreeMap::new(),
             seats_until: None,
+            awaited: Vec::new(),
+            is_unheard: false,
             calls: 0,
             placed: 0,
             owed: Owed::default(),

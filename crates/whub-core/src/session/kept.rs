@@ -13,8 +13,8 @@
 //! Two locks, because two kept seats speak to each other. `outward` is taken first; with it held, others' `inward` may be
 //! taken, and nobody's `outward`. Pairs without such seats pass neither.
 //!
-//! What a client has, it says on the connection on which it also talks. While its partner has no room, that connection is
-//! not read, so its own ring cannot empty: then the ring takes more, lest two that talk at once wait for each other.
+//! What a client has, it says on the connection on which it also talks. While a partner of it has no room, that connection
+//! is not read, so none of its rings can empty: then they take more, lest two that talk at once wait for each other.
 
 mod inward;
 mod ring;
@@ -142,6 +142,14 @@ impl Hold {
         let mut inward = self.kept.inward();
         inward.ring.acknowledge(bytes.into());
         inward.relieve(self.kept.room);
+    }
+
+    /// The connection is read no more, or again.
+    pub(super) fn be_unheard(&self, is_unheard: bool) {
+        let outward = self.kept.outward();
+        if outward.generation == self.generation {
+            self.kept.inward().be_unheard(is_unheard, self.kept.room);
+        }
     }
 
     /// The connection is lost: the seat waits for another one.
@@ -583,11 +591,7 @@ impl Post for Passage {
         if outward.generation != self.generation {
             return true;
         }
-        let partner = outward.seat.as_ref().and_then(Seat::partner);
-        let has_room = partner.is_none_or(|partner| partner.mailbox.poll_room(waker));
-        // Until then the session reads nothing.
-        self.kept.inward().be_unheard(!has_room, self.kept.room);
-        has_room
+        outward.seat.as_ref().and_then(Seat::partner).is_none_or(|partner| partner.mailbox.poll_room(waker))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The session as a member of pairs.
 
 use std::borrow::Cow;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use whub_proto::names::PairId;
@@ -67,6 +68,14 @@ impl Membership {
             // What is written to the connection is not waited for.
             Place::Own(_) => {}
             Place::Kept(hold) => hold.handle_credit(bytes),
+        }
+    }
+
+    /// The session's client is read no more, or again.
+    fn be_unheard(&self, is_unheard: bool) {
+        match &self.place {
+            Place::Own(_) => {}
+            Place::Kept(hold) => hold.be_unheard(is_unheard),
         }
     }
 
@@ -280,6 +289,50 @@ impl ClientSession {
         self.hub.counters.pair_messages_lost.one();
         let reason = "the message was not received by anyone; wait for the event `ready`";
         self.refuse(0, &Fault::passing(Code::Unavailable, "pair.alone", 1, reason));
+    }
+
+    /// A partner took what was relayed, and has to have room before more is.
+    pub fn handle_full(&mut self, partner: Half) {
+        self.awaited.push(partner);
+    }
+
+    /// Whether everybody has room; otherwise `waker` is woken once they may have, and nothing is to be read until then.
+    /// Who has left is not waited for.
+    pub fn poll_room(&mut self, waker: &Waker) -> bool {
+        if self.awaited.is_empty() {
+            return true;
+        }
+        let mut awaited = std::mem::take(&mut self.awaited);
+        awaited.retain(|half| self.is_partner(half) && !half.mailbox.poll_room(waker));
+        self.awaited = awaited;
+        self.be_unheard(!self.awaited.is_empty());
+        self.awaited.is_empty()
+    }
+
+    /// Somebody has yet to have room.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
+    /// The client's word of what it has stands behind what is not read: in every pair, whichever of them is waited for.
+    fn be_unheard(&mut self, is_unheard: bool) {
+        if std::mem::replace(&mut self.is_unheard, is_unheard) == is_unheard {
+            return;
+        }
+        for live in self.live.values() {
+            match live {
+                Live::Pair(membership) => membership.be_unheard(is_unheard),
+                Live::Call(_) | Live::Subscription(_) | Live::Room(_) => {}
+            }
+        }
+    }
+
+    fn is_partner(&self, half: &Half) -> bool {
+        self.live.values().any(|live| match live {
+            Live::Pair(membership) => membership.partner().is_some_and(|partner| partner.id() == half.id()),
+            Live::Call(_) | Live::Subscription(_) | Live::Room(_) => false,
+        })
     }
 
     /// Bytes of messages whose last piece is yet to come.

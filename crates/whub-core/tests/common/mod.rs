@@ -91,7 +91,6 @@ impl World {
             asked: Vec::new(),
             heard: VecDeque::new(),
             seat: String::new(),
-            awaiting: None,
         }
     }
 }
@@ -113,14 +112,12 @@ pub(crate) struct Client {
     heard: VecDeque<Vec<u8>>,
     /// What the seat can be taken again with that the first frame was about.
     pub(crate) seat: String,
-    /// The partner's mailbox, when it must have room first.
-    awaiting: Option<Mailbox>,
 }
 
 impl Client {
     /// Whether more may be read of what the peer says.
-    pub(crate) fn has_room(&self, waker: &Waker) -> bool {
-        self.awaiting.as_ref().is_none_or(|mailbox| mailbox.poll_room(waker))
+    pub(crate) fn has_room(&mut self, waker: &Waker) -> bool {
+        self.session.poll_room(waker)
     }
 
     /// The peer sends a frame without payload.
@@ -145,7 +142,8 @@ impl Client {
             Handled::Relay { partner, text, end, payload } => {
                 let parcel = Parcel::Data { seat: partner.seat, text, end, payload: &payload };
                 if partner.mailbox.send(parcel) == Sent::Wait {
-                    self.awaiting = Some(partner.mailbox.clone());
+                    let partner = partner.clone();
+                    self.session.handle_full(partner);
                 }
             }
         }

@@ -57,8 +57,6 @@ struct Client {
     session: ClientSession,
     fanout: Fanout,
     rooms: RoomFanout,
-    /// The other half's mailbox, when it must have room first.
-    awaiting: Option<Mailbox>,
     ended: Option<Fault>,
 }
 
@@ -72,7 +70,6 @@ impl ClientTalk {
             node,
             fanout: Fanout::default(),
             rooms: RoomFanout::default(),
-            awaiting: None,
             ended: None,
         };
         Self { wire, talk }
@@ -248,7 +245,7 @@ impl Talk for ClientTalk {
                 flow
             }
         };
-        talk.awaiting = relay.finish();
+        relay.finish().into_iter().for_each(|full| talk.session.handle_full(full));
         self.finish(flow, bytes.own)
     }
 
@@ -273,16 +270,12 @@ impl Talk for ClientTalk {
             }
             Wire::Stream(_) => Flow::Go,
         };
-        talk.awaiting = relay.finish();
+        relay.finish().into_iter().for_each(|full| talk.session.handle_full(full));
         self.finish(flow, own)
     }
 
     fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
         self.talk.rooms.finish(&self.talk.node.hub.counters);
-        if matches!(letter, Letter::Parted { .. } | Letter::Stirred { .. }) {
-            // Who has left is not waited for; whoever is there now says so when it is full.
-            self.talk.awaiting = None;
-        }
         self.talk.session.handle_letter(now, letter);
         self.drain(now, own)
     }
@@ -306,7 +299,7 @@ impl Talk for ClientTalk {
     }
 
     fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow {
-        if progress || self.talk.awaiting.is_some() {
+        if progress || self.talk.session.is_waiting() {
             // It reads slowly, or is not being listened to; neither is silence of its own.
             self.talk.session.handle_alive(now.at);
         }
@@ -329,11 +322,7 @@ impl Talk for ClientTalk {
             waker.wake_by_ref();
             return false;
         }
-        let room = talk.awaiting.as_ref().is_none_or(|mailbox| mailbox.poll_room(waker));
-        if room {
-            talk.awaiting = None;
-        }
-        room
+        talk.session.poll_room(waker)
     }
 
     fn handle_lost(&mut self, now: Now, late: &mut dyn Iterator<Item = Letter>) {
@@ -351,8 +340,10 @@ impl Talk for ClientTalk {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
 
-    use whub_core::{Fate, Guest, Half, Manner, Parcel, Post, Publication, Sent, Undelivered, Visit};
+    use whub_core::{Fate, Guest, Half, Hub, Manner, Parcel, Post, Publication, Sent, Undelivered, Visit};
     use whub_proto::names::PairId;
     use whub_proto::{Data, Hello, Join, Leave, RoomMode};
 
@@ -364,6 +355,7 @@ mod tests {
     struct Diary {
         session: SessionId,
         entries: Mutex<Vec<String>>,
+        is_full: AtomicBool,
     }
 
     impl Diary {
@@ -393,13 +385,13 @@ mod tests {
                 Parcel::Framed { bytes, .. } => self.note(String::from_utf8_lossy(&bytes[2..]).into_owned()),
                 Parcel::Packet { .. } | Parcel::News { .. } => self.note("packet".to_owned()),
             }
-            Sent::Room
+            if self.is_full.load(Relaxed) { Sent::Wait } else { Sent::Room }
         }
 
         fn hold(&self) {}
 
         fn poll_room(&self, _: &Waker) -> bool {
-            true
+            !self.is_full.load(Relaxed)
         }
 
         fn publish(&self, _: &dyn Publication) -> Fate {
@@ -407,28 +399,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_was_said_before_leaving_in_one_batch_arrives_before_the_news_of_it() {
-        let node = Arc::new(Node::new(Config::default(), "test", Arc::default()));
-        let hub = Arc::clone(&node.hub);
-        let diary = Arc::new(Diary { session: hub.next_session(), entries: Mutex::default() });
-        let waiting =
-            Half { mailbox: Mailbox::new(diary.clone()), seat: 0, serial: 1, manner: Manner::Plain };
-        let visit = Visit { half: &waiting, guest: &Guest::default(), now: Some(now().at), seated: false };
-        hub.pairs.arrive(&PairId::parse("x").expect("an id"), visit).expect("a free place");
+    /// Somebody who waits in a pair.
+    fn waiting(hub: &Hub, pair: &str) -> Arc<Diary> {
+        let session = hub.next_session();
+        let diary = Arc::new(Diary { session, entries: Mutex::default(), is_full: AtomicBool::new(false) });
+        let half = Half {
+            mailbox: Mailbox::new(diary.clone()),
+            seat: 0,
+            serial: hub.pairs.next_serial(),
+            manner: Manner::Plain,
+        };
+        let visit = Visit { half: &half, guest: &Guest::default(), now: Some(now().at), seated: false };
+        hub.pairs.arrive(&PairId::parse(pair).expect("an id"), visit).expect("a free place");
+        diary
+    }
+
+    fn talk(node: &Arc<Node>) -> ClientTalk {
         let me = Mailbox::new(node.mailbox(Framing::Stream, None));
         let peer = Peer { client: "c".into(), address: "".into(), token: None };
-        let mut talk = ClientTalk::new(Arc::clone(&node), me, peer, Wire::stream(), now().at);
+        ClientTalk::new(Arc::clone(node), me, peer, Wire::stream(), now().at)
+    }
+
+    /// The peer sends these frames in one batch.
+    fn hear(talk: &mut ClientTalk, frames: &[(u64, Body<'_>, &[u8])]) {
         let mut input = Vec::new();
-        for (id, body, payload) in [
-            (0, Body::Hello(Hello::default()), &b""[..]),
-            (1, Body::Join(Join { room: "x", mode: RoomMode::Pair, ..Join::default() }), b""),
-            (1, Body::Data(Data::default()), b"last words"),
-            (3, Body::Leave(Leave { room: "x", ..Leave::default() }), b""),
-        ] {
-            let packet = Packet::build(&body);
+        for (id, body, payload) in frames {
+            let packet = Packet::build(body);
             let mut frame = Vec::new();
-            framing::encode_message(&mut frame, Framing::Stream, id, &packet);
+            framing::encode_message(&mut frame, Framing::Stream, *id, &packet);
             frame.extend_from_slice(payload);
             input.extend_from_slice(&u32::try_from(frame.len()).expect("short").to_le_bytes());
             input.extend_from_slice(&frame);
@@ -436,7 +434,52 @@ mod tests {
         let (mut own, mut relay) = (Vec::new(), Vec::new());
         let flow = talk.handle_bytes(now(), Bytes { input: &mut input, own: &mut own, relay: &mut relay });
         assert_eq!(flow, Flow::Go);
+    }
+
+    fn join(room: &str) -> Body<'_> {
+        Body::Join(Join { room, mode: RoomMode::Pair, ..Join::default() })
+    }
+
+    #[test]
+    fn what_was_said_before_leaving_in_one_batch_arrives_before_the_news_of_it() {
+        let node = Arc::new(Node::new(Config::default(), "test", Arc::default()));
+        let diary = waiting(&node.hub, "x");
+        let leave = Body::Leave(Leave { room: "x", ..Leave::default() });
+        hear(
+            &mut talk(&node),
+            &[
+                (0, Body::Hello(Hello::default()), b""),
+                (1, join("x"), b""),
+                (1, Body::Data(Data::default()), b"last words"),
+                (3, leave, b""),
+            ],
+        );
         let entries = diary.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         assert_eq!(entries[..], ["Paired", "/remote:open", "/status:connected", "last words", "Parted"]);
+    }
+
+    #[test]
+    fn everybody_without_room_is_waited_for_not_only_the_last() {
+        let node = Arc::new(Node::new(Config::default(), "test", Arc::default()));
+        let (x, y) = (waiting(&node.hub, "x"), waiting(&node.hub, "y"));
+        let mut talk = talk(&node);
+        hear(&mut talk, &[(0, Body::Hello(Hello::default()), b""), (1, join("x"), b""), (3, join("y"), b"")]);
+        let is_full = |x_is: bool, y_is: bool| {
+            x.is_full.store(x_is, Relaxed);
+            y.is_full.store(y_is, Relaxed);
+        };
+        is_full(true, true);
+        let data = |id| (id, Body::Data(Data::default()), &b"a word"[..]);
+        hear(&mut talk, &[data(1), data(3)]);
+        assert!(!talk.poll_gate(Waker::noop()));
+        is_full(true, false);
+        assert!(!talk.poll_gate(Waker::noop()));
+        is_full(false, false);
+        assert!(talk.poll_gate(Waker::noop()));
+        is_full(true, false);
+        hear(&mut talk, &[data(1), data(3)]);
+        assert!(!talk.poll_gate(Waker::noop()));
+        hear(&mut talk, &[(5, Body::Leave(Leave { room: "x", ..Leave::default() }), b"")]);
+        assert!(talk.poll_gate(Waker::noop()), "who has been left is not waited for");
     }
 }

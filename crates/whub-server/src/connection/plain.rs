@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use whub_core::{Fault, Guest, Hub, Letter, Mailbox, Now, Parcel, PlainHalf, PlainOutput, Sent};
+use whub_core::{Fault, Guest, Half, Hub, Letter, Mailbox, Now, Parcel, PlainHalf, PlainOutput, Sent};
 use whub_proto::Code;
 use whub_proto::names::PairId;
 
@@ -32,8 +32,8 @@ struct Plain {
     token: Option<Box<str>>,
     pair: PairId,
     half: PlainHalf,
-    /// The other half's mailbox, when it must have room first.
-    awaiting: Option<Mailbox>,
+    /// The other half, when it must have room first.
+    awaiting: Option<Half>,
 }
 
 impl PlainTalk {
@@ -122,7 +122,7 @@ impl Talk for PlainTalk {
             talk.handle_message(speaker, &mut relay, &message)
         });
         talk.handle_parting(socket.take_parting(), &mut relay);
-        talk.awaiting = relay.finish();
+        talk.awaiting = relay.finish().pop();
         flow
     }
 
@@ -139,7 +139,7 @@ impl Talk for PlainTalk {
         let flow = socket
             .handle_filled(count, own, |speaker, message| talk.handle_message(speaker, &mut relay, &message));
         talk.handle_parting(socket.take_parting(), &mut relay);
-        talk.awaiting = relay.finish();
+        talk.awaiting = relay.finish().pop();
         flow
     }
 
@@ -181,7 +181,7 @@ impl Talk for PlainTalk {
     }
 
     fn poll_gate(&mut self, waker: &Waker) -> bool {
-        let room = self.talk.awaiting.as_ref().is_none_or(|mailbox| mailbox.poll_room(waker));
+        let room = self.talk.awaiting.as_ref().is_none_or(|half| half.mailbox.poll_room(waker));
         if room {
             self.talk.awaiting = None;
         }

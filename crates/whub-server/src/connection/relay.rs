@@ -1,6 +1,6 @@
 //! Messages of a read batch on their way to the other half of a pair: gathered, then sent in one write.
 
-use whub_core::{Counters, Framing, Half, Mailbox, Parcel, Sent};
+use whub_core::{Counters, Framing, Half, Parcel, Sent};
 
 use crate::framing::{self, Data};
 
@@ -14,13 +14,13 @@ pub(super) struct Relay<'a> {
     partner: Option<Half>,
     counters: &'a Counters,
     frame_bytes_max: usize,
-    /// A mailbox that is over its budget.
-    full: Option<Mailbox>,
+    /// Those whose mailboxes are over their budgets.
+    full: Vec<Half>,
 }
 
 impl<'a> Relay<'a> {
     pub(super) fn new(bytes: &'a mut Vec<u8>, counters: &'a Counters, frame_bytes_max: usize) -> Self {
-        Self { bytes, messages: 0, partner: None, counters, frame_bytes_max, full: None }
+        Self { bytes, messages: 0, partner: None, counters, frame_bytes_max, full: Vec::new() }
     }
 
     /// Adds a message for `partner`.
@@ -43,8 +43,8 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Sends the rest. Returns the mailbox that has to have room before more is read.
-    pub(super) fn finish(mut self) -> Option<Mailbox> {
+    /// Sends the rest. Returns those that have to have room before more is read.
+    pub(super) fn finish(mut self) -> Vec<Half> {
         self.flush();
         self.full
     }
@@ -70,7 +70,8 @@ impl<'a> Relay<'a> {
             Sent::Room => self.counters.pair_messages.add(messages),
             Sent::Wait => {
                 self.counters.pair_messages.add(messages);
-                self.full = self.partner.as_ref().map(|partner| partner.mailbox.clone());
+                let is_new = |partner: &&Half| self.full.iter().all(|known| known.id() != partner.id());
+                self.full.extend(self.partner.as_ref().filter(is_new).cloned());
             }
             Sent::Gone => self.counters.pair_messages_lost.add(messages),
         }

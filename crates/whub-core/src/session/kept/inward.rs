@@ -20,7 +20,7 @@ pub(super) struct Inward {
     pub(super) line: Option<Line>,
     /// The session has let go of the seat, and another is waited for.
     pub(super) away: bool,
-    /// The connection is not read, because the partner has no room.
+    /// The connection is not read, because a partner has no room.
     pub(super) unheard: bool,
     pub(super) letters: VecDeque<Letter>,
     pub(super) ring: Ring,
