@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,7 @@ class Client:
         self.sent = 0
         self.echoed: list[str] = []
         self.refused = 0
+        self.unconfirmed = 0
         self.news: collections.Counter[str] = collections.Counter()
         self.other: list[str | bytes] = []
         self.lost: ConnectionClosed | None = None
@@ -105,6 +107,8 @@ class Client:
             self.refused += 1
         elif text.startswith("ROUTENAME=echo\n"):
             self.echoed.append(text.split("\n", 1)[1])
+        elif found := re.fullmatch(r"{event: SMRoute, data: route unconfirmed (\d+) echo}", text):
+            self.unconfirmed += int(found[1])
         elif text.startswith("{event: SMRoute, "):
             self.news[text] += 1
         else:
@@ -148,9 +152,10 @@ class Restarts(GatewayCase):
             self.assertEqual([message for message in own if told[message] > 1], [], "delivered twice")
             self.assertEqual(len(client.echoed), len(set(client.echoed)), "echoed twice")
             self.assertTrue(all(told[message] for message in client.echoed), "echoed, but not delivered")
-            # A message that was on its way to the endpoint when it died is refused too, because nobody can know.
+            # Of those on their way to the endpoint when it died nobody can know; all others are either here or there.
             missing = sum(not told[message] for message in own)
             self.assertLessEqual(missing, client.refused, f"of {client.sent} lost without a word")
+            self.assertLessEqual(client.refused - client.unconfirmed, missing, f"of {client.sent} refused and delivered")
             self.assertEqual(client.news, {f"{{event: SMRoute, data: route {what} echo}}": self.RESTARTS for what in ("down", "up")})
 
     def greeted(self) -> ClientConnection:

@@ -60,6 +60,16 @@ impl Voice {
         self.say(&self.spelling.news(&format!("route {what} {}", self.name)));
     }
 
+    /// Tells the client of an endpoint that is lost, and how many of the messages that are going to be refused may have
+    /// arrived all the same.
+    fn tell_lost(&self, unconfirmed: usize) {
+        self.news("down");
+        if unconfirmed > 0 {
+            self.node.hub.counters.gateway_unconfirmed.add(unconfirmed as u64);
+            self.news(&format!("unconfirmed {unconfirmed}"));
+        }
+    }
+
     /// Tells the client that so many of its messages did not arrive, as far as is known. They can be very many, where an
     /// endpoint answers no pings; so the client gets them as fast as it reads, which one that has gone does at once.
     async fn refuse(&self, messages: usize) {
@@ -95,9 +105,8 @@ pub(crate) async fn carry(voice: Voice, leg: Arc<Leg>) {
                 };
                 failures = if began.elapsed() < LASTED { failures.saturating_add(1) } else { 0 };
                 is_down = true;
-                voice.news("down");
+                voice.tell_lost(unconfirmed);
                 let given_up = leg.fall();
-                voice.node.hub.counters.gateway_unconfirmed.add(unconfirmed as u64);
                 voice.refuse(unconfirmed + given_up).await;
             }
             Err(fault) => {

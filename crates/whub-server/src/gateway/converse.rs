@@ -1,7 +1,7 @@
 //! A conversation with an endpoint on behalf of one client, as its WebSocket client.
 //!
-//! What the client sends is known to have arrived once the endpoint has answered a ping that was sent after it. When the
-//! endpoint is lost, messages without that answer are told to the client: they may have arrived or not.
+//! What the client sends is known to have arrived once the endpoint has answered a ping that was sent after it, in the same
+//! write. When the endpoint is lost, messages without that answer are told to the client: they may have arrived or not.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -69,7 +69,9 @@ pub(super) struct Converse<'a> {
     /// Messages passed to the endpoint, and how many of them are known to have arrived.
     sent: u64,
     confirmed: u64,
-    /// A ping is under way, since when.
+    /// How many had been passed on when it was pinged last.
+    pinged: u64,
+    /// Pings are under way; since when nothing was heard of them.
     asked: Option<Instant>,
     /// It talks, but answers no ping, against RFC 6455 (section 5.5.2): what was written counts as arrived.
     is_mute: bool,
@@ -101,6 +103,7 @@ impl<'a> Converse<'a> {
             relay: Vec::new(),
             sent: 0,
             confirmed: 0,
+            pinged: 0,
             asked: None,
             is_mute: false,
             heard: now,
@@ -209,21 +212,29 @@ impl Converse<'_> {
         self.closing.may_send() && self.sent - self.confirmed < UNCONFIRMED_MAX
     }
 
-    /// Asks the endpoint whether it has got everything so far.
+    /// Asks the endpoint whether it has got everything so far. It may answer the last of such pings only (RFC 6455, section
+    /// 5.5.3), which answers those before it.
     fn ask(&mut self) {
         if self.is_mute {
             self.confirmed = self.sent;
-        } else if self.asked.is_none() && self.closing.may_send() {
+        } else if self.closing.may_send() {
             encode_masked(&mut self.out, Opcode::Ping, &self.sent.to_be_bytes(), nonce());
-            self.asked = Some(Instant::now());
+            self.pinged = self.sent;
+            self.asked.get_or_insert_with(Instant::now);
         }
+    }
+
+    /// It has answered the ping that came after so many messages.
+    fn confirm(&mut self, count: u64) {
+        self.confirmed = self.confirmed.max(count.min(self.sent));
+        self.asked = (self.confirmed < self.pinged).then(Instant::now);
     }
 
     /// Some endpoints answer no ping. One that has said something since, for as long as silence would be its end, is there.
     fn believe(&mut self) {
         let patience = 2 * self.voice.node.hub.limits.ping;
         if self.asked.is_some_and(|asked| asked.elapsed() >= patience) {
-            (self.is_mute, self.asked) = (true, None);
+            (self.is_mute, self.asked, self.confirmed) = (true, None, self.sent);
         }
     }
 
@@ -264,7 +275,7 @@ impl Converse<'_> {
 
     fn handle_bytes(&mut self, input: &mut [u8]) {
         let mut batch = self.decoder.decode(input);
-        let mut messages = 0;
+        let (mut messages, mut answered) = (0, None);
         loop {
             match batch.next() {
                 Ok(None) => break,
@@ -278,10 +289,7 @@ impl Converse<'_> {
                 }
                 Ok(Some(Event::Ping(payload))) => self.pong = Some(payload.into_vec()),
                 Ok(Some(Event::Pong(payload))) => {
-                    if let Ok(count) = <[u8; 8]>::try_from(&*payload) {
-                        self.confirmed = self.confirmed.max(u64::from_be_bytes(count).min(self.sent));
-                        self.asked = None;
-                    }
+                    answered = <[u8; 8]>::try_from(&*payload).ok().map(u64::from_be_bytes).max(answered);
                 }
                 Ok(Some(Event::Close(frame))) => {
                     if self.closing.receive() {
@@ -300,10 +308,10 @@ impl Converse<'_> {
                 }
             }
         }
-        self.believe();
-        if self.asked.is_none() && self.confirmed < self.sent {
-            self.ask();
+        if let Some(count) = answered {
+            self.confirm(count);
         }
+        self.believe();
         self.pass(messages);
     }
 

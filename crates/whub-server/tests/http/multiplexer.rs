@@ -30,12 +30,21 @@ struct Talker {
     said: std::collections::VecDeque<Said>,
     /// Pings are answered.
     answers: bool,
+    /// Those that were not.
+    pings: Vec<Vec<u8>>,
 }
 
 impl Talker {
     fn new(socket: TcpStream, role: Role) -> Self {
         let decoder = Decoder::new(role, Limits::default());
-        Self { socket, decoder, role, said: std::collections::VecDeque::new(), answers: true }
+        Self {
+            socket,
+            decoder,
+            role,
+            said: std::collections::VecDeque::new(),
+            answers: true,
+            pings: Vec::new(),
+        }
     }
 
     async fn join(node: &Node) -> Self {
@@ -104,7 +113,7 @@ impl Talker {
                 }
             }
             if !self.answers {
-                continue;
+                self.pings.append(&mut pongs);
             }
             for pong in pongs {
                 self.send(Opcode::Pong, &pong).await;
@@ -264,7 +273,31 @@ async fn what_was_not_confirmed_is_told() {
     played.hears("two").await;
     drop((stage, played));
     client.hears("{event: SMRoute, data: route down a}").await;
+    client.hears("{event: SMRoute, data: route unconfirmed 2 a}").await;
     client.hears("{event: SMError, data: route down a}").await;
+    client.hears("{event: SMError, data: route down a}").await;
+}
+
+#[tokio::test]
+async fn every_message_is_asked_for_at_once_and_an_answer_stands_for_those_before_it() {
+    let stage = Stage::open().await;
+    let node = with(vec![endpoint("a", &stage.url)]).await;
+    let mut client = Talker::open(&node, &["a"]).await;
+    let mut played = stage.accept().await;
+    played.answers = false;
+    for word in ["one", "two", "three"] {
+        client.say(&format!("ROUTENAME=a\n{word}")).await;
+        played.hears(word).await;
+    }
+    assert_eq!(played.pings.len(), 3);
+    let second = played.pings[1].clone();
+    played.send(Opcode::Pong, &second).await;
+    // Behind the answer, so that the hub has heard it too.
+    played.say("two it was").await;
+    client.hears("ROUTENAME=a\ntwo it was").await;
+    drop((stage, played));
+    client.hears("{event: SMRoute, data: route down a}").await;
+    client.hears("{event: SMRoute, data: route unconfirmed 1 a}").await;
     client.hears("{event: SMError, data: route down a}").await;
 }
 
