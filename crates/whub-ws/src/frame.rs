@@ -100,6 +100,47 @@ pub(crate) struct Header {
     pub(crate) size: usize,
 }
 
+/// The head of a message in one plain frame of up to 125 bytes, or 65,535.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Short {
+    pub(crate) opcode: Opcode,
+    pub(crate) payload_bytes: usize,
+    pub(crate) key: [u8; 4],
+    pub(crate) size: usize,
+}
+
+impl Short {
+    /// Reads such a head if there is one, whole and right; whatever else there is, [`Header`] says.
+    #[inline]
+    pub(crate) fn parse(bytes: &[u8], reader: Role) -> Option<Self> {
+        let [first, second, rest @ ..] = bytes else { return None };
+        let opcode = match first ^ FIN {
+            1 => Opcode::Text,
+            2 => Opcode::Binary,
+            _ => return None,
+        };
+        let masked = match reader {
+            Role::Server => MASKED,
+            Role::Client => 0,
+        };
+        let (payload_bytes, rest, size) = match (second ^ masked, rest) {
+            (short @ 0..126, rest) => (usize::from(short), rest, 2),
+            (126, [high, low, rest @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), rest, 4),
+            _ => return None,
+        };
+        if size == 4 && payload_bytes < 126 {
+            return None;
+        }
+        match reader {
+            Role::Server => {
+                let key = rest.first_chunk::<4>()?;
+                Some(Self { opcode, payload_bytes, key: *key, size: size + 4 })
+            }
+            Role::Client => Some(Self { opcode, payload_bytes, key: [0; 4], size }),
+        }
+    }
+}
+
 impl Header {
     /// Reads the head at the front of `bytes`; `None` if it has not arrived whole. A fault that the first two
     /// bytes show is reported as soon as they are there.
