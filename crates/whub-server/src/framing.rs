@@ -74,27 +74,42 @@ pub(crate) struct Data<'a> {
 }
 
 fn encode_pieces(out: &mut Vec<u8>, framing: Framing, data: &Data<'_>, frame_bytes_max: usize) {
-    each_message(framing, data, frame_bytes_max, |message| match framing {
-        Framing::Binary => encode_frame(out, Opcode::Binary, message),
-        Framing::Json => encode_frame(out, Opcode::Text, message),
-        Framing::Stream => {
-            out.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_le_bytes());
-            out.extend_from_slice(message);
+    each_piece(data, frame_bytes_max, |head, piece| {
+        let length = HEAD_BYTES + piece.len();
+        match framing {
+            Framing::Binary => out.extend_from_slice(&encode_head(Opcode::Binary, length, None)),
+            // A piece is no longer than a frame may be, far below 4 GiB.
+            Framing::Stream => {
+                out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+            }
+            Framing::Json => return encode_frame(out, Opcode::Text, &mirror(head, piece)),
+            Framing::Plain | Framing::Room | Framing::Private => return,
         }
-        Framing::Plain | Framing::Room | Framing::Private => {}
+        head.write(out);
+        out.extend_from_slice(piece);
     });
 }
 
-/// Cuts a message of a pair into frames, or their translations, each no longer than a frame may be.
+/// Cuts a message of a pair into frames, or their translations, each no longer than a frame may be, for a peer whose
+/// messages are compressed.
 pub(crate) fn each_message(
     dialect: Framing,
     data: &Data<'_>,
     frame_bytes_max: usize,
     mut on_message: impl FnMut(&[u8]),
 ) {
+    each_piece(data, frame_bytes_max, |head, piece| {
+        if dialect == Framing::Json {
+            on_message(&mirror(head, piece))
+        } else {
+            on_message(&whole(head, piece))
+        }
+    });
+}
+
+fn each_piece(data: &Data<'_>, frame_bytes_max: usize, mut on_piece: impl FnMut(Head, &[u8])) {
     let piece_max = frame_bytes_max.saturating_sub(HEAD_BYTES).max(4);
     let mut rest = data.payload;
-    let mut whole = Vec::with_capacity(HEAD_BYTES + rest.len().min(piece_max));
     loop {
         let (piece, tail) = rest.split_at(piece_end(rest, piece_max, data.text));
         let more = !tail.is_empty();
@@ -102,21 +117,25 @@ pub(crate) fn each_message(
             .with_if(data.text, Flags::TEXT)
             .with_if(more, Flags::MORE)
             .with_if(data.end && !more, Flags::END);
-        whole.clear();
-        Head::new(Kind::Data, data.seat).with(flags).write(&mut whole);
-        whole.extend_from_slice(piece);
-        if dialect == Framing::Json {
-            let mut text = Vec::with_capacity(whole.len() * 2);
-            translate(&mut text, &whole);
-            on_message(&text);
-        } else {
-            on_message(&whole);
-        }
+        on_piece(Head::new(Kind::Data, data.seat).with(flags), piece);
         if !more {
             return;
         }
         rest = tail;
     }
+}
+
+fn whole(head: Head, piece: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::with_capacity(HEAD_BYTES + piece.len());
+    head.write(&mut whole);
+    whole.extend_from_slice(piece);
+    whole
+}
+
+fn mirror(head: Head, piece: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(2 * (HEAD_BYTES + piece.len()));
+    translate(&mut text, &whole(head, piece));
+    text
 }
 
 /// Where to cut: a text is cut between characters, so that every piece is valid UTF-8.

@@ -341,7 +341,7 @@ impl ClientSession {
     /// What to do next.
     pub fn poll_output(&mut self) -> Option<Output> {
         let output = self.output.pop_front();
-        if output.is_none() {
+        if output.is_none() && self.output.capacity() > 0 {
             // An idle session owns no buffer.
             self.output = VecDeque::new();
         }
