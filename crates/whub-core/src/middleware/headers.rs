@@ -139,10 +139,17 @@ macro_rules! is_one_of {
     };
 }
 
-/// Never passed on: what concerns one connection alone (RFC 9110 section 7.6.1, and what older software takes for
-/// it), and what is said between a client and the hub.
+/// Never passed on: what concerns one connection alone, and what is said between a client and the hub.
 #[must_use]
 pub fn is_hubs_own(name: &str) -> bool {
+    is_hop_by_hop(name)
+        || name.eq_ignore_ascii_case("expect")
+        || name.as_bytes().get(..5).is_some_and(|start| is_same(start, b"whub-"))
+}
+
+/// What concerns one connection alone (RFC 9110 section 7.6.1, and what older software takes for it).
+#[must_use]
+pub fn is_hop_by_hop(name: &str) -> bool {
     is_one_of!(
         name,
         "connection"
@@ -155,8 +162,7 @@ pub fn is_hubs_own(name: &str) -> bool {
             | "transfer-encoding"
             | "upgrade"
             | "http2-settings"
-            | "expect"
-    ) || name.as_bytes().get(..5).is_some_and(|start| is_same(start, b"whub-"))
+    )
 }
 
 /// What applications take a proxy's word for: who asked, and by which way. The hub says it of calls over HTTP; what a

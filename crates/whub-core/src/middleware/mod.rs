@@ -43,7 +43,7 @@ pub use bucket::{BUCKETS_MAX, Buckets, Rate};
 pub use chain::{Chain, ChainSlot, Clock};
 pub use fields::Fields;
 pub use from_to::FromTo;
-pub use headers::{HeaderRules, HeaderStep, is_about_the_way, is_hubs_own, is_kept_back};
+pub use headers::{HeaderRules, HeaderStep, is_about_the_way, is_hop_by_hop, is_hubs_own, is_kept_back};
 pub use names::{HeaderName, HeaderNameError, HeaderNames};
 pub use per_service::PerService;
 pub use rate_limit::{RateLimit, RateLimits, Rates};

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response};
+use whub_core::middleware::is_hop_by_hop;
 use whub_core::{Fault, Identity};
 use whub_proto::Code;
 use whub_proto::names::{EndpointName, ServicePath};
@@ -230,18 +231,7 @@ fn asked<'a>(
 
 /// Fields that are between two neighbours, or name the endpoint.
 fn is_replaced(name: &str) -> bool {
-    matches!(
-        name,
-        "host"
-            | "connection"
-            | "upgrade"
-            | "keep-alive"
-            | "proxy-connection"
-            | "te"
-            | "transfer-encoding"
-            | "trailer"
-            | "http2-settings"
-    )
+    is_hop_by_hop(name) || name == "host"
 }
 
 /// What the endpoint agreed to, as it said it.
@@ -256,7 +246,7 @@ fn fill(
         let detail = format!("the endpoint chose the subprotocol {chosen:?}, which was not offered");
         return Err(Problem::new(Code::ProviderLost, "gateway.handshake", detail));
     }
-    let own = |name: &HeaderName| proxy::is_hop_by_hop(name) || name == "sec-websocket-accept";
+    let own = |name: &HeaderName| is_hop_by_hop(name.as_str()) || name == "sec-websocket-accept";
     for (name, value) in answer.iter().filter(|(name, _)| !own(name)) {
         accepted.headers_mut().append(name, value.clone());
     }

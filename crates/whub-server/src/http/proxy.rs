@@ -8,14 +8,12 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, LengthLimitError, Limited, combinators::UnsyncBoxBody};
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{
-    CONNECTION, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use whub_core::Fault;
+use whub_core::middleware::is_hop_by_hop;
 use whub_proto::Code;
 
 use crate::config::Config;
@@ -105,18 +103,11 @@ pub(super) fn pass_answer(answer: Response<Incoming>) -> Response<HttpBody> {
     *passed.status_mut() = parts.status;
     let named: Vec<HeaderName> = named_in_connection(&parts.headers);
     for (name, value) in &parts.headers {
-        if !is_hop_by_hop(name) && !named.contains(name) {
+        if !is_hop_by_hop(name.as_str()) && !named.contains(name) {
             passed.headers_mut().append(name, value.clone());
         }
     }
     passed
-}
-
-/// Fields that are between two neighbours (RFC 9110, section 7.6.1).
-pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [CONNECTION, UPGRADE, TRANSFER_ENCODING, TE, TRAILER, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION]
-        .contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
 fn named_in_connection(headers: &hyper::HeaderMap) -> Vec<HeaderName> {
