@@ -1,6 +1,6 @@
 //! Whether an endpoint would be the hub itself, which would call itself without end.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 
 use whub_transport::{
     ListenAddress,
@@ -31,10 +31,16 @@ fn meets(listener: &HostPort, host: &Host) -> bool {
     let own = listener.host.known_addresses().unwrap_or_default();
     let asked = host.known_addresses().unwrap_or_default();
     asked.iter().map(IpAddr::to_canonical).any(|asked| {
-        own.iter().map(IpAddr::to_canonical).any(|own| {
-            own == asked || (own.is_unspecified() && (asked.is_loopback() || asked.is_unspecified()))
-        }) || (asked.is_unspecified() && own.iter().any(IpAddr::is_loopback))
+        own.iter()
+            .map(IpAddr::to_canonical)
+            .any(|own| own == asked || (own.is_unspecified() && is_of_this_machine(asked)))
+            || (asked.is_unspecified() && own.iter().any(IpAddr::is_loopback))
     })
+}
+
+/// Only an address of this machine can be bound. Nothing is sent.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    ip.is_loopback() || ip.is_unspecified() || UdpSocket::bind((ip, 0)).is_ok()
 }
 
 /// Where a node of this configuration listens.
@@ -68,6 +74,8 @@ pub(super) fn sentence(name: &str, url: &EndpointUrl, listener: &ListenAddress) 
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
@@ -82,6 +90,7 @@ mod tests {
             ("127.0.0.1:9482", "ws://127.0.0.2:9482/", false),
             ("0.0.0.0:9482", "ws://127.0.0.2:9482/", true),
             ("0.0.0.0:9482", "ws://localhost:9482/", true),
+            ("0.0.0.0:9482", "ws://192.0.2.1:9482/", false),
             ("[::]:9482", "ws://127.0.0.1:9482/", true),
             ("[::1]:9482", "ws://localhost:9482/", true),
             ("localhost:9482", "ws://[::1]:9482/", true),
@@ -93,5 +102,16 @@ mod tests {
             let listener = listener.parse().expect("an address");
             assert_eq!(url.reaches(&listener), itself, "{url} {listener}");
         }
+    }
+
+    #[test]
+    fn who_listens_everywhere_listens_on_every_address_of_the_machine() {
+        // Where packets to elsewhere would come from; none is sent. A machine without any network has loopback.
+        let probe = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+        let elsewhere = probe.connect("192.0.2.1:9").and_then(|()| probe.local_addr());
+        let own = elsewhere.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |local| local.ip());
+        let url: EndpointUrl = format!("ws://{own}:9482/").parse().expect("a URL");
+        assert!(url.reaches(&"0.0.0.0:9482".parse().expect("an address")), "{url}");
+        assert!(!url.reaches(&"0.0.0.0:9483".parse().expect("an address")), "{url}");
     }
 }
