@@ -16,28 +16,34 @@
 //! What a client has, it says on the connection on which it also talks. While a partner of it has no room, that connection
 //! is not read, so none of its rings can empty: then they take more, lest two that talk at once wait for each other.
 
+mod hold;
 mod inward;
+mod outward;
+mod post;
 mod ring;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use whub_proto::names::PairId;
 use whub_proto::{Body, Code, Credit, RoomEvent, RoomWhat};
 
 use crate::fault::Fault;
 use crate::hub::Hub;
 use crate::letter::Letter;
-use crate::mailbox::{Framing, Mailbox, Parcel, Post, Sent, SessionId, Undelivered};
+use crate::mailbox::{Mailbox, Parcel, Sent, SessionId};
 use crate::packet::Packet;
 use crate::pairs::{Guest, Half, Manner, SeatToken, event, replaced};
 use crate::session::seat::{Seat, Standing, part};
+use hold::Passage;
 use inward::Inward;
+use outward::Outward;
 use ring::{ENVELOPE, Item, Room};
 
+pub(super) use hold::Hold;
 pub(super) use inward::Line;
 
 /// Who acknowledges does so before this many bytes are outstanding.
@@ -54,35 +60,6 @@ pub(crate) struct KeptSeat {
     inward: Mutex<Inward>,
     // What the client says. Held while that is passed on, so that it keeps its order when connections change.
     outward: Mutex<Outward>,
-}
-
-struct Outward {
-    seat: Option<Seat>,
-    /// Counts the connections; only the latest may act.
-    generation: u64,
-    /// Messages of the client that were taken.
-    received: u64,
-    /// Of these, bytes that the client has not been told of.
-    outstanding: u64,
-    /// The client wants to be told, because it keeps what it said until then.
-    acknowledges: bool,
-    ended: bool,
-    /// Until when the client is waited for.
-    until: Option<Instant>,
-    /// Until when its first partner has to have come.
-    partner_until: Option<Instant>,
-    /// It stepped aside from waiting when the connection was lost.
-    aside: bool,
-    member: u32,
-}
-
-/// What a session that speaks for a seat holds.
-#[derive(Debug)]
-pub(super) struct Hold {
-    pub(super) kept: Arc<KeptSeat>,
-    generation: u64,
-    /// The partner, by way of the seat.
-    partner: Option<Half>,
 }
 
 /// How a seat was taken, or taken again.
@@ -105,64 +82,6 @@ pub(super) enum Fate {
     TakenOver,
     /// It is over; the client has been told.
     Over,
-}
-
-impl Hold {
-    pub(super) fn partner(&self) -> Option<&Half> {
-        self.partner.as_ref()
-    }
-
-    /// Reads the letters of the seat.
-    pub(super) fn handle_letters(&mut self, hub: &Hub) -> Fate {
-        let mut outward = self.kept.outward();
-        if outward.generation != self.generation || outward.seat.is_none() {
-            return Fate::TakenOver;
-        }
-        let fate = self.kept.read_letters(hub, &mut outward);
-        self.partner = self.kept.partner(&outward);
-        fate
-    }
-
-    /// The client said something while alone: it was taken, and reached nobody.
-    pub(super) fn handle_alone(&self, end: bool, bytes: usize) {
-        let mut outward = self.kept.outward();
-        if outward.generation == self.generation {
-            outward.ended |= end;
-            self.kept.count(&mut outward, bytes, end);
-        }
-    }
-
-    /// The client has so much, and wants to be told of what it says itself.
-    pub(super) fn handle_credit(&self, bytes: u32) {
-        let mut outward = self.kept.outward();
-        if outward.generation != self.generation {
-            return;
-        }
-        outward.acknowledges = true;
-        let mut inward = self.kept.inward();
-        inward.ring.acknowledge(bytes.into());
-        inward.relieve(self.kept.room);
-    }
-
-    /// The connection is read no more, or again.
-    pub(super) fn be_unheard(&self, is_unheard: bool) {
-        let outward = self.kept.outward();
-        if outward.generation == self.generation {
-            self.kept.inward().be_unheard(is_unheard, self.kept.room);
-        }
-    }
-
-    /// The connection is lost: the seat waits for another one.
-    pub(super) fn detach(self, hub: &Hub, now: Instant) {
-        self.kept.detach(hub, self.generation, now);
-    }
-
-    pub(super) fn leave(self, hub: &Hub) {
-        let mut outward = self.kept.outward();
-        if outward.generation == self.generation {
-            self.kept.finish(hub, &mut outward);
-        }
-    }
 }
 
 impl KeptSeat {
@@ -473,128 +392,6 @@ impl KeptSeat {
     }
 }
 
-impl Default for Outward {
-    fn default() -> Self {
-        Self {
-            seat: None,
-            generation: 1,
-            received: 0,
-            outstanding: 0,
-            acknowledges: false,
-            ended: false,
-            until: None,
-            partner_until: None,
-            aside: false,
-            member: 1,
-        }
-    }
-}
-
-/// What others say to the seat.
-impl Post for KeptSeat {
-    fn session(&self) -> SessionId {
-        self.session
-    }
-
-    fn framing(&self) -> Framing {
-        Framing::Private
-    }
-
-    fn post(&self, letter: Letter) -> Result<(), Undelivered> {
-        let mut inward = self.inward();
-        if inward.over {
-            return Err(Undelivered::Gone(letter));
-        }
-        let mut newcomer = None;
-        if let (Letter::Paired { partner, .. }, true) = (&letter, inward.away) {
-            newcomer = Some(partner.clone());
-        }
-        inward.letters.push_back(letter);
-        if let Some(line) = &inward.line {
-            // If the connection has ended, the letter waits for the next.
-            let _ = line.mailbox.post(Letter::Stirred { seat: line.id, serial: self.token.serial });
-        }
-        drop(inward);
-        if let Some(partner) = newcomer {
-            partner.hear_of_partner(&self.pair, RoomWhat::Away);
-        }
-        Ok(())
-    }
-
-    fn send(&self, parcel: Parcel<'_>) -> Sent {
-        let item = match parcel {
-            Parcel::Data { text, end, payload, .. } => {
-                Item::Data { text, end, payload: Bytes::copy_from_slice(payload) }
-            }
-            Parcel::Packet { packet, .. } => Item::Event(packet.clone()),
-            // Nobody frames for a seat whose framing is private, and it is in no room.
-            Parcel::Framed { .. } | Parcel::News { .. } => return Sent::Gone,
-        };
-        let mut inward = self.inward();
-        if inward.over {
-            return Sent::Gone;
-        }
-        if let Some(held) = &mut inward.held {
-            held.push(item);
-            return Sent::Room;
-        }
-        inward.push(item, self.room)
-    }
-
-    fn hold(&self) {
-        let mut inward = self.inward();
-        inward.held.get_or_insert_default();
-        if let Some(line) = &inward.line {
-            line.mailbox.hold();
-        }
-    }
-
-    fn poll_room(&self, waker: &Waker) -> bool {
-        let mut inward = self.inward();
-        if inward.over {
-            return true;
-        }
-        let line = inward.line.clone();
-        let has_room = !inward.is_full(self.room) && line.is_none_or(|line| line.mailbox.poll_room(waker));
-        // Who waits for a connection is woken by the next one too.
-        if !has_room && !inward.waiting.iter().any(|known| known.will_wake(waker)) {
-            inward.waiting.push(waker.clone());
-        }
-        has_room
-    }
-}
-
-/// The way from the session to the partner.
-struct Passage {
-    kept: Arc<KeptSeat>,
-    generation: u64,
-}
-
-impl Post for Passage {
-    fn session(&self) -> SessionId {
-        self.kept.session
-    }
-
-    fn post(&self, letter: Letter) -> Result<(), Undelivered> {
-        Err(Undelivered::Gone(letter))
-    }
-
-    fn send(&self, parcel: Parcel<'_>) -> Sent {
-        match parcel {
-            Parcel::Data { text, end, payload, .. } => self.kept.pass(self.generation, text, end, payload),
-            Parcel::Packet { .. } | Parcel::News { .. } | Parcel::Framed { .. } => Sent::Gone,
-        }
-    }
-
-    fn poll_room(&self, waker: &Waker) -> bool {
-        let outward = self.kept.outward();
-        if outward.generation != self.generation {
-            return true;
-        }
-        outward.seat.as_ref().and_then(Seat::partner).is_none_or(|partner| partner.mailbox.poll_room(waker))
-    }
-}
-
 impl fmt::Debug for KeptSeat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeptSeat({:?})", self.token)
@@ -616,89 +413,4 @@ pub(super) fn no_seat() -> Fault {
 
 fn ahead() -> Fault {
     Fault::fatal(Code::BadRequest, "join.received", "the hub has not sent that many messages on this seat")
-}
-
-/// What two threads make of a seat at once, one step after the other.
-#[cfg(test)]
-mod tests {
-    use whub_proto::Body;
-
-    use super::*;
-    use crate::hub::SessionLimits;
-
-    /// A connection that remembers the events it was sent.
-    struct Wire {
-        session: SessionId,
-        events: Mutex<Vec<RoomWhat>>,
-    }
-
-    impl Post for Wire {
-        fn session(&self) -> SessionId {
-            self.session
-        }
-
-        fn post(&self, _: Letter) -> Result<(), Undelivered> {
-            Ok(())
-        }
-
-        fn send(&self, parcel: Parcel<'_>) -> Sent {
-            if let Parcel::Packet { packet, .. } = parcel
-                && let Body::RoomEvent(event) = packet.frame().unwrap().body
-            {
-                self.events.lock().unwrap().push(event.what);
-            }
-            Sent::Room
-        }
-    }
-
-    fn wire(hub: &Hub) -> Arc<Wire> {
-        Arc::new(Wire { session: hub.next_session(), events: Mutex::default() })
-    }
-
-    fn line(hub: &Hub) -> Line {
-        Line { mailbox: Mailbox::new(wire(hub)), id: 1 }
-    }
-
-    fn pair() -> PairId {
-        PairId::parse("x").unwrap()
-    }
-
-    const GRACE: Duration = Duration::from_secs(30);
-
-    fn take(hub: &Hub, now: Instant) -> Hold {
-        let token = SeatToken::new(hub.pairs.next_serial(), [7; crate::pairs::TOKEN_BYTES]);
-        let guest = Guest { kept: true, ..Guest::default() };
-        KeptSeat::take(hub, now, pair(), line(hub), guest, (token, GRACE, None)).unwrap().hold
-    }
-
-    #[test]
-    #[allow(clippy::disallowed_methods)] // Where the made-up clock starts.
-    fn who_came_back_in_time_and_is_lost_again_has_time_anew() {
-        let (hub, now) = (Hub::new("n", "a", SessionLimits::default()), Instant::now());
-        let hold = take(&hub, now);
-        let kept = Arc::clone(&hold.kept);
-        hold.detach(&hub, now);
-        // The usher has found the seat, and is about to give it up.
-        let again = kept.attach(&hub, line(&hub), 0).unwrap().hold;
-        again.detach(&hub, now + GRACE);
-        kept.handle_overdue(&hub, now + GRACE);
-        assert!(kept.attach(&hub, line(&hub), 0).is_ok());
-    }
-
-    #[test]
-    #[allow(clippy::disallowed_methods)] // Where the made-up clock starts.
-    fn who_came_while_the_connection_was_being_lost_hears_that_it_is_back() {
-        let (hub, now) = (Hub::new("n", "a", SessionLimits::default()), Instant::now());
-        let hold = take(&hub, now);
-        let kept = Arc::clone(&hold.kept);
-        // Away, and not aside yet: just then somebody comes.
-        assert!(kept.inward().next_letter_or_away().is_none());
-        let newcomer = wire(&hub);
-        let mailbox = Mailbox::new(newcomer.clone());
-        let half = Half { mailbox, seat: 1, serial: hub.pairs.next_serial(), manner: Manner::Follower };
-        let (_seat, _) = Seat::take(&hub, now, pair(), half, Guest::default()).unwrap();
-        kept.wait_for_client(&hub, &mut kept.outward(), now);
-        kept.attach(&hub, line(&hub), 0).unwrap();
-        assert_eq!(*newcomer.events.lock().unwrap(), [RoomWhat::Away, RoomWhat::Back]);
-    }
 }
