@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use whub_transport::{DialOptions, Dialer, Stream, Trust};
+use whub_transport::{DialOptions, Dialer, Prompt, Stream, Trust};
 
 use super::trouble::Trouble;
 use super::upload::Upload;
@@ -83,7 +83,7 @@ impl Pool {
 
     /// A new connection.
     pub(super) async fn connect(&self) -> Result<Sender, Trouble> {
-        let stream = TokioIo::new(self.dial().await?);
+        let stream = TokioIo::new(Prompt::new(self.dial().await?));
         let mut builder = Builder::new();
         builder.max_buf_size(HEAD_BYTES_MAX).max_headers(FIELDS_MAX);
         let (sender, connection) =

@@ -16,7 +16,7 @@ use hyper::header::{
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use whub_transport::Stream;
+use whub_transport::Prompt;
 use whub_ws::handshake::Request as Rules;
 use whub_ws::{CloseCode, CloseFrame, Limits, MessageKind};
 
@@ -84,9 +84,9 @@ impl Handshake {
         let protocol = established.protocol.map(str::to_owned);
         let upgraded = hyper::upgrade::on(response).await.map_err(Trouble::from)?;
         let parts = upgraded
-            .downcast::<TokioIo<Stream>>()
+            .downcast::<TokioIo<Prompt>>()
             .map_err(|_| Trouble::Broken("its connection is of another kind".to_owned()))?;
-        let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
+        let (stream, early) = (parts.io.into_inner().into_inner(), parts.read_buf.to_vec());
         Ok(WebSocket::established(stream, early, Limits::default(), protocol))
     }
 }
