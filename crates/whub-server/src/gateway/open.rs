@@ -129,31 +129,6 @@ fn unanswered(route: &Route, why: &str) -> Fault {
     Fault::passing(Code::ProviderLost, "gateway.lost", 1000, reason)
 }
 
-/// A bare connection to an upstream of an endpoint, for HTTP.
-///
-/// # Errors
-/// As [`open`].
-pub(crate) async fn connect(route: &Route) -> Result<(Occupied, Stream), Fault> {
-    let mut tried = Vec::new();
-    let mut last = None;
-    while let Some(upstream) = route.choose(&tried) {
-        tried.push(Arc::clone(&upstream));
-        let occupied = Route::occupy(&upstream);
-        match upstream.connect().await {
-            Ok(stream) => {
-                route.note_up(&upstream);
-                return Ok((occupied, stream));
-            }
-            Err(error) => {
-                let why = describe(&error);
-                route.note_down(&upstream, &why);
-                last = Some(why);
-            }
-        }
-    }
-    Err(route.is_down(last))
-}
-
 /// A WebSocket with one upstream, or words why not.
 pub(super) async fn open_at(
     endpoint: &Endpoint,

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use whub_transport::{Alpn, DialError, DialOptions, Dialer, Stream, Trust};
 
 use crate::config::{Endpoint, EndpointUrl};
+use crate::gateway::pool::Pool;
 
 /// An upstream. It is taken to be up until somebody finds that it is not.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct Upstream {
     dialer: Dialer,
     up: AtomicBool,
     connections: AtomicUsize,
+    /// For requests to its HTTP side.
+    pub(super) pool: Pool,
     /// Why it is down, for people.
     trouble: Mutex<Option<Trouble>>,
     /// Rings when somebody found it down: whoever watches looks at once.
@@ -41,6 +44,7 @@ impl Upstream {
             url,
             up: AtomicBool::new(true),
             connections: AtomicUsize::new(0),
+            pool: Pool::default(),
             trouble: Mutex::default(),
             alarm: Notify::new(),
             hope: Notify::new(),

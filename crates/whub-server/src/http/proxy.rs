@@ -6,25 +6,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, LengthLimitError, Limited, combinators::UnsyncBoxBody};
-use hyper::body::{Body as _, Bytes, Incoming};
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use whub_core::Fault;
 use whub_core::middleware::is_hop_by_hop;
 use whub_proto::Code;
 
 use crate::config::Config;
-use crate::gateway::{self, Asked, Route};
+use crate::gateway::{self, Asked, Line, Passed, Route};
 use crate::http::body::HttpBody;
 use crate::http::problem::Problem;
 
-/// A body on its way to an endpoint.
-type Passed = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
-
-/// Asks an upstream of the endpoint. A request is sent once: whether it may be repeated is the client's to say.
+/// Asks an upstream of the endpoint. A request is asked once; again, on a connection of its own, only one that is safe to
+/// repeat and was given to a connection that the endpoint had hung up.
 pub(super) async fn answer(
     config: &Config,
     route: &Arc<Route>,
@@ -36,37 +33,54 @@ pub(super) async fn answer(
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
-    let (upstream, stream) = gateway::connect(route).await?;
+    let is_safe = method.is_safe() && body.is_end_stream();
     let uploaded = Arc::new(AtomicU64::new(0));
-    let mut request = Request::new(counted(body, limit, Arc::clone(&uploaded)));
+    let passed = counted(body, limit, Arc::clone(&uploaded));
+    let mut line = Line::to(route, is_safe).await?;
+    let request = request_for(route, &line, &asked, method.clone(), passed)?;
+    let mut answer = ask(config, &mut line, request, &uploaded).await;
+    if let (true, Some(Err(_))) = (line.is_used, &answer) {
+        line = Line::to(route, false).await?;
+        let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let request = request_for(route, &line, &asked, method, nothing)?;
+        answer = ask(config, &mut line, request, &uploaded).await;
+    }
+    let answer = answer.ok_or_else(|| late(route))?.map_err(|error| failed(route, limit, &error))?;
+    line.give_back();
+    Ok(pass_answer(answer))
+}
+
+fn request_for(
+    route: &Route,
+    line: &Line,
+    asked: &Asked<'_>,
+    method: Method,
+    body: Passed,
+) -> Result<Request<Passed>, Problem> {
+    let url = &line.upstream().url;
+    let mut request = Request::new(body);
     *request.method_mut() = method;
-    *request.uri_mut() =
-        gateway::target(&upstream.upstream().url, asked.rest, asked.query).parse().map_err(|_| {
-            Problem::new(
-                Code::BadRequest,
-                "request.path",
-                "the path makes no sense behind the endpoint's own",
-            )
-        })?;
-    *request.headers_mut() = asked.headers;
-    if let Ok(host) = HeaderValue::from_str(&upstream.upstream().url.server.authority()) {
+    *request.uri_mut() = gateway::target(url, asked.rest, asked.query).parse().map_err(|_| {
+        let detail = "the path makes no sense behind the endpoint's own";
+        Problem::new(Code::BadRequest, "request.path", detail)
+    })?;
+    *request.headers_mut() = asked.headers.clone();
+    if let Ok(host) = HeaderValue::from_str(&url.server.authority()) {
         request.headers_mut().insert(HOST, host);
     }
     gateway::add_own_headers(&route.endpoint, request.headers_mut());
-    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-        .title_case_headers(true)
-        .handshake::<_, Passed>(TokioIo::new(stream))
-        .await
-        .map_err(|error| lost(route, &error))?;
-    tokio::spawn(async move {
-        // Its failure is the answer's. The upstream counts as in use until the answer is through.
-        let _ = connection.await;
-        drop(upstream);
-    });
-    let answering = pin!(sender.send_request(request));
-    let answer =
-        answer_of(answering, config.limits.call_timeout, &uploaded).await.ok_or_else(|| late(route))?;
-    Ok(pass_answer(answer.map_err(|error| failed(route, limit, &error))?))
+    Ok(request)
+}
+
+/// The answer; `None` when there is none in time.
+async fn ask(
+    config: &Config,
+    line: &mut Line,
+    request: Request<Passed>,
+    uploaded: &AtomicU64,
+) -> Option<hyper::Result<Response<Incoming>>> {
+    let answering = pin!(line.sender.send_request(request));
+    answer_of(answering, config.limits.call_timeout, uploaded).await
 }
 
 /// A body that is no longer than it may be, and tells how much of it went through.

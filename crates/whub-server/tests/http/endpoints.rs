@@ -58,16 +58,25 @@ impl Stage {
         loop {
             let (mut socket, _) =
                 tokio::time::timeout(SOON, self.listener.accept()).await.expect("a connection").unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                if socket.read_buf(&mut head).await.unwrap() == 0 {
-                    break;
-                }
-            }
+            let head = Self::head(&mut socket).await;
             if !head.is_empty() {
-                return (socket, String::from_utf8(head).unwrap());
+                return (socket, head);
             }
         }
+    }
+
+    /// The next request on a connection; nothing if it ends.
+    async fn head(socket: &mut TcpStream) -> String {
+        let mut head = Vec::new();
+        // What of a body comes along is cut off below.
+        while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+            if socket.read_buf(&mut head).await.unwrap() == 0 {
+                break;
+            }
+        }
+        let end = head.windows(4).position(|end| end == b"\r\n\r\n").map_or(head.len(), |at| at + 4);
+        head.truncate(end);
+        String::from_utf8(head).unwrap()
     }
 
     /// Accepts the next WebSocket.
@@ -259,6 +268,66 @@ async fn the_http_side_of_an_endpoint_is_reached_too() {
     assert_eq!(answer.status, 404);
     let answer = browser.ask("GET /gateway/b/../healthz", b"").await;
     assert_eq!(answer.status, 400);
+}
+
+/// What an endpoint answers, and the connection stays.
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn the_next_request_finds_the_connection_of_the_last_one() {
+    let stage = Stage::open("/").await;
+    let node = with(vec![dialled("a", std::slice::from_ref(&stage.url))]).await;
+    let mut browser = Browser::visit(&node).await;
+    let play = async {
+        let (mut socket, head) = stage.request().await;
+        assert!(head.starts_with("GET /one HTTP/1.1\r\n"), "{head}");
+        socket.write_all(OK).await.unwrap();
+        let head = Stage::head(&mut socket).await;
+        assert!(head.starts_with("GET /two HTTP/1.1\r\n"), "{head}");
+        socket.write_all(OK).await.unwrap();
+        // What changes something is asked once, so not of a connection that may be over by now.
+        let (mut fresh, head) = stage.request().await;
+        assert!(head.starts_with("POST /three HTTP/1.1\r\n"), "{head}");
+        fresh.write_all(OK).await.unwrap();
+        (socket, fresh)
+    };
+    let ask = async {
+        for request in ["GET /gateway/a/one", "GET /gateway/a/two", "POST /gateway/a/three"] {
+            let answer = browser.ask(request, b"").await;
+            assert_eq!((answer.status, answer.text()), (200, "ok"), "{request}");
+        }
+    };
+    tokio::join!(play, ask);
+}
+
+#[tokio::test]
+async fn a_request_that_changes_nothing_is_asked_again_when_the_endpoint_had_hung_up() {
+    let stage = Stage::open("/").await;
+    let node = with(vec![dialled("a", std::slice::from_ref(&stage.url))]).await;
+    let mut browser = Browser::visit(&node).await;
+    let play = async {
+        let (mut socket, _) = stage.request().await;
+        socket.write_all(OK).await.unwrap();
+        // It takes the next one and is gone, as one that hung up just before.
+        Stage::head(&mut socket).await;
+        drop(socket);
+        let (mut fresh, head) = stage.request().await;
+        assert!(head.starts_with("GET /two HTTP/1.1\r\n"), "{head}");
+        fresh.write_all(OK).await.unwrap();
+        // A new connection that is lost is the endpoint's own fault.
+        let (lost, _) = stage.request().await;
+        drop(lost);
+        fresh
+    };
+    let ask = async {
+        for request in ["GET /gateway/a/one", "GET /gateway/a/two"] {
+            let answer = browser.ask(request, b"").await;
+            assert_eq!((answer.status, answer.text()), (200, "ok"), "{request}");
+        }
+        let answer = browser.ask("POST /gateway/a/three", b"once").await;
+        assert_eq!((answer.status, answer.json()["slug"].as_str().unwrap()), (502, "gateway.lost"));
+    };
+    tokio::join!(play, ask);
 }
 
 #[tokio::test]
