@@ -185,13 +185,13 @@ impl RoomTalker {
     }
 
     /// A letter from another session.
-    pub fn handle_letter(&mut self, letter: Letter) {
+    pub fn handle_letter(&mut self, now: Instant, letter: Letter) {
         match letter {
             Letter::Expelled { room, number, event, .. } => self.handle_expelled(&room, number, event),
-            Letter::Drain { .. } => self.output.push_back(RoomOutput::Close(Fault::draining())),
+            Letter::Drain { .. } => self.give_up(now, Fault::draining()),
             // Its driver knows with what token it came.
             Letter::Recheck => {}
-            Letter::Kick(fault) => self.output.push_back(RoomOutput::Close(fault)),
+            Letter::Kick(fault) => self.give_up(now, fault),
             Letter::Call(_)
             | Letter::Upload { .. }
             | Letter::Abandon { .. }
@@ -230,16 +230,14 @@ impl RoomTalker {
             Silence::Dead => {
                 self.hub.counters.dead_peers.one();
                 let fault = Fault::passing(Code::Timeout, "peer.silent", 1, "no sign of life from the peer");
-                self.output.push_back(RoomOutput::Close(fault));
+                self.give_up(now, fault);
             }
         }
     }
 
     /// The connection has ended, however it did.
     pub fn handle_lost(&mut self, now: Instant) {
-        if let Stage::In(presence) = std::mem::replace(&mut self.stage, Stage::Ended) {
-            presence.leave(&self.hub, "", now);
-        }
+        self.leave(now);
         self.hub.counters.sessions_closed.one();
     }
 
@@ -258,6 +256,18 @@ impl RoomTalker {
             self.output = VecDeque::new();
         }
         output
+    }
+
+    /// The connection is to end, which may take a while; the others need not wait for that.
+    fn give_up(&mut self, now: Instant, fault: Fault) {
+        self.leave(now);
+        self.output.push_back(RoomOutput::Close(fault));
+    }
+
+    fn leave(&mut self, now: Instant) {
+        if let Stage::In(presence) = std::mem::replace(&mut self.stage, Stage::Ended) {
+            presence.leave(&self.hub, "", now);
+        }
     }
 
     fn handle_expelled(&mut self, room: &Arc<Room>, number: u32, event: Packet) {
