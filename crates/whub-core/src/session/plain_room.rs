@@ -20,7 +20,7 @@ use crate::packet::Packet;
 use crate::rooms::{Act, Entrant, Room, check_rate};
 use crate::session::client::Peer;
 use crate::session::liveness::{Liveness, Silence};
-use crate::session::rooming::{Presence, RoomIssue, Said};
+use crate::session::rooming::{Presence, RoomIssue, Said, parse_secret};
 
 /// One member.
 #[derive(Debug)]
@@ -165,6 +165,10 @@ impl RoomTalker {
     }
 
     fn enter(&mut self, now: Now, secret: &str, capacity: u16, info: &str) {
+        let secret = match parse_secret(secret) {
+            Ok(secret) => secret,
+            Err(fault) => return self.turn_away(fault),
+        };
         let entrant = Entrant {
             mailbox: self.me.clone(),
             seat: 0,
