@@ -44,6 +44,11 @@ class Hub:
         return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
     @property
+    def descriptors(self) -> int:
+        """How many files and sockets it has open."""
+        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+
+    @property
     def address(self) -> str:
         """HOST:PORT."""
         return self.url.split("//", 1)[1]

@@ -5,7 +5,7 @@
 mod common;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Client, InRoom, World};
 use whub_core::middleware::Rate;
@@ -19,6 +19,8 @@ use whub_proto::{Body, Code, Join, RoomAct, RoomCommand};
 struct Plain {
     talker: RoomTalker,
     client: Client,
+    /// When it came.
+    now: Instant,
 }
 
 impl Plain {
@@ -30,7 +32,7 @@ impl Plain {
         let name = PairId::parse("x").unwrap();
         let hub = Arc::clone(&world.hub);
         let talker = RoomTalker::new(hub, client.mailbox.clone(), peer, identity, name, world.now.at);
-        Self { talker, client }
+        Self { talker, client, now: world.now.at }
     }
 
     /// One that is in.
@@ -48,7 +50,7 @@ impl Plain {
 
     fn turn(&mut self) {
         while let Some(letter) = self.next_letter() {
-            self.talker.handle_letter(letter);
+            self.talker.handle_letter(self.now, letter);
             self.drain();
         }
     }
@@ -219,4 +221,25 @@ fn a_silent_member_is_pinged_then_closed_and_a_stopping_hub_says_so() {
     let (grace, linger, retry) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     member.client.mailbox.post(Letter::Drain { grace, linger, retry }).unwrap();
     assert_eq!(member.hears(), ["(close 604)"]);
+}
+
+#[test]
+fn whoever_is_given_up_is_in_the_room_no_more() {
+    let mut world = World::new();
+    let mut framed = world.client();
+    framed.says(world.now, 1, &Body::Join(Join { room: "x", ..Join::default() }));
+    let (mut silent, mut unwelcome) = (Plain::member(&world), Plain::member(&world));
+    framed.hears();
+    world.pass(Duration::from_secs(50));
+    silent.talker.handle_timeout(world.now.at);
+    silent.drain();
+    assert_eq!(silent.client.hears(), ["room_event Joined x 3", "(close 408)"]);
+    // Though its connection may linger.
+    assert_eq!(framed.hears(), ["room_event #1 Left x 2"]);
+    let fault = Fault::fatal(Code::Unauthorized, "auth.token", "the token is no longer valid");
+    unwelcome.client.mailbox.post(Letter::Kick(fault)).unwrap();
+    assert_eq!(unwelcome.hears(), ["room_event Left x 2", "(close 401)"]);
+    assert_eq!(framed.hears(), ["room_event #1 Left x 3"]);
+    silent.talker.handle_lost(world.now.at);
+    assert_eq!(framed.hears(), Vec::<String>::new());
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{Client, World};
 use whub_core::middleware::Rate;
 use whub_core::{Grants, Identity, Letter, RoomLimits, SessionLimits};
-use whub_proto::names::Filter;
+use whub_proto::names::{Filter, PairId};
 use whub_proto::{
     Body, Data, Flags, Hello, Join, Kind, Leave, Members, Numbers, RoomAct, RoomCommand, RoomEvent, RoomMode,
     RoomWhat,
@@ -267,6 +267,17 @@ fn what_members_are_told_says_who_sent_it() {
 }
 
 // ------------------------------------------------------------------------------------------ who is let in
+
+#[test]
+fn a_secret_is_not_printed_with_its_room() {
+    let world = world();
+    let mut a = world.client();
+    a.says(world.now, 1, &Body::Join(Join { room: "x", secret: "s3cret", ..Join::default() }));
+    let room = world.hub.rooms.find(&PairId::parse("x").unwrap()).unwrap();
+    assert!(room.is_secret());
+    let shown = format!("{room:?}");
+    assert!(!shown.contains("s3cret") && !shown.contains("115, 51, 99"), "{shown}");
+}
 
 #[test]
 fn secret_lock_and_capacity_are_looked_at_in_this_order() {

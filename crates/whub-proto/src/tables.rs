@@ -505,7 +505,7 @@ tables! {
 
     /// Leaves a room or pair.
     Leave<'a> as Leave, LeaveArgs {
-        /// Room or pair id; empty = the one of the frame's id.
+        /// Room or pair id. It has to be named; the frame's id is one of its own.
         room: &'a str,
         /// One sentence for people.
         reason: &'a str,

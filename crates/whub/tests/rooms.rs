@@ -40,4 +40,6 @@ async fn rooms_are_listed_and_cleared() {
     assert!(matches!(last, Some(RoomEvent::Left { member: 2, .. })), "{last:?}");
     assert_eq!(hub.run(&["rooms", "tea/time"]).0, 5);
     assert_eq!(hub.run(&["rooms", "--close"]).0, 2);
+    // Such as a variable that was never set, which is not to mean all of them.
+    assert_eq!(hub.run(&["rooms", ""]).0, 2);
 }

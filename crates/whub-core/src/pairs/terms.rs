@@ -89,7 +89,7 @@ fn check_info(info: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A secret of a pair. Never printed; how long a comparison takes tells neither its content nor its length.
+/// A secret of a pair, or of a room. Never printed; how long a comparison takes tells neither its content nor its length.
 #[derive(Clone)]
 pub struct PairSecret {
     /// Zeros behind the secret, so that all are of one length.
@@ -116,7 +116,7 @@ impl PairSecret {
     }
 
     /// Whether both are the same secret, or both are none.
-    pub(super) fn agree(one: Option<&Self>, other: Option<&Self>) -> bool {
+    pub(crate) fn agree(one: Option<&Self>, other: Option<&Self>) -> bool {
         const NONE: [u8; SECRET_BYTES_MAX] = [0; SECRET_BYTES_MAX];
         let parts =
             |secret: Option<&'_ Self>| secret.map_or((NONE, 0), |secret| (*secret.padded, secret.bytes));

@@ -8,7 +8,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use subtle::ConstantTimeEq as _;
 use whub_proto::Code;
 use whub_proto::names::PairId;
 
@@ -17,6 +16,7 @@ use crate::hub::Now;
 use crate::letter::Letter;
 use crate::mailbox::Mailbox;
 use crate::packet::Packet;
+use crate::pairs::PairSecret;
 use crate::rooms::kept::Kept;
 use crate::rooms::member::{Role, Roll, RoomMember};
 use crate::rooms::{RoomLimits, news};
@@ -38,7 +38,8 @@ struct State {
     roll: Arc<Roll>,
     /// The number of whoever came last.
     numbers: u32,
-    secret: Box<[u8]>,
+    /// Of whoever opened it.
+    secret: Option<PairSecret>,
     terms: Terms,
     /// Nobody has been in it yet: the first one says what it is.
     fresh: bool,
@@ -71,7 +72,7 @@ pub struct Entrant<'a> {
     /// What it shows to the others, JSON.
     pub info: &'a str,
     /// What it knows; of the first one, what all others have to know.
-    pub secret: &'a str,
+    pub secret: Option<PairSecret>,
     /// The first one's wish; 0 = as many as the hub allows.
     pub capacity: u16,
 }
@@ -140,7 +141,7 @@ impl Room {
         let state = State {
             roll,
             numbers: 0,
-            secret: Box::default(),
+            secret: None,
             terms: Terms { capacity: 0, locked: false },
             fresh: true,
             ended: false,
@@ -164,7 +165,7 @@ impl Room {
     /// Whether one has to know a secret to get in.
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        !self.state().secret.is_empty()
+        self.state().secret.is_some()
     }
 
     /// Whom this member's messages reach, itself among them; `None` if it is no member any more.
@@ -397,11 +398,11 @@ impl State {
             return Err(NotEntered::Ended);
         }
         if std::mem::take(&mut self.fresh) {
-            self.secret = entrant.secret.as_bytes().into();
+            self.secret = entrant.secret.clone();
             let wish = if entrant.capacity == 0 { limits.members } else { entrant.capacity };
             self.terms.capacity = wish.min(limits.members);
         }
-        if !bool::from(self.secret.ct_eq(entrant.secret.as_bytes())) {
+        if !PairSecret::agree(self.secret.as_ref(), entrant.secret.as_ref()) {
             let reason = "the room's secret is another one; ask somebody who is in the room";
             return Err(NotEntered::Refused(Fault::fatal(Code::Forbidden, "room.secret", reason)));
         }

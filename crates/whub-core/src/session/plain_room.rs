@@ -20,7 +20,7 @@ use crate::packet::Packet;
 use crate::rooms::{Act, Entrant, Room, check_rate};
 use crate::session::client::Peer;
 use crate::session::liveness::{Liveness, Silence};
-use crate::session::rooming::{Presence, RoomIssue, Said};
+use crate::session::rooming::{Presence, RoomIssue, Said, parse_secret};
 
 /// One member.
 #[derive(Debug)]
@@ -165,6 +165,10 @@ impl RoomTalker {
     }
 
     fn enter(&mut self, now: Now, secret: &str, capacity: u16, info: &str) {
+        let secret = match parse_secret(secret) {
+            Ok(secret) => secret,
+            Err(fault) => return self.turn_away(fault),
+        };
         let entrant = Entrant {
             mailbox: self.me.clone(),
             seat: 0,
@@ -185,13 +189,13 @@ impl RoomTalker {
     }
 
     /// A letter from another session.
-    pub fn handle_letter(&mut self, letter: Letter) {
+    pub fn handle_letter(&mut self, now: Instant, letter: Letter) {
         match letter {
             Letter::Expelled { room, number, event, .. } => self.handle_expelled(&room, number, event),
-            Letter::Drain { .. } => self.output.push_back(RoomOutput::Close(Fault::draining())),
+            Letter::Drain { .. } => self.give_up(now, Fault::draining()),
             // Its driver knows with what token it came.
             Letter::Recheck => {}
-            Letter::Kick(fault) => self.output.push_back(RoomOutput::Close(fault)),
+            Letter::Kick(fault) => self.give_up(now, fault),
             Letter::Call(_)
             | Letter::Upload { .. }
             | Letter::Abandon { .. }
@@ -230,16 +234,14 @@ impl RoomTalker {
             Silence::Dead => {
                 self.hub.counters.dead_peers.one();
                 let fault = Fault::passing(Code::Timeout, "peer.silent", 1, "no sign of life from the peer");
-                self.output.push_back(RoomOutput::Close(fault));
+                self.give_up(now, fault);
             }
         }
     }
 
     /// The connection has ended, however it did.
     pub fn handle_lost(&mut self, now: Instant) {
-        if let Stage::In(presence) = std::mem::replace(&mut self.stage, Stage::Ended) {
-            presence.leave(&self.hub, "", now);
-        }
+        self.leave(now);
         self.hub.counters.sessions_closed.one();
     }
 
@@ -258,6 +260,18 @@ impl RoomTalker {
             self.output = VecDeque::new();
         }
         output
+    }
+
+    /// The connection is to end, which may take a while; the others need not wait for that.
+    fn give_up(&mut self, now: Instant, fault: Fault) {
+        self.leave(now);
+        self.output.push_back(RoomOutput::Close(fault));
+    }
+
+    fn leave(&mut self, now: Instant) {
+        if let Stage::In(presence) = std::mem::replace(&mut self.stage, Stage::Ended) {
+            presence.leave(&self.hub, "", now);
+        }
     }
 
     fn handle_expelled(&mut self, room: &Arc<Room>, number: u32, event: Packet) {

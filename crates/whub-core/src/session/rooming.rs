@@ -12,12 +12,10 @@ use whub_proto::{
 use crate::fault::Fault;
 use crate::hub::{Hub, Now};
 use crate::packet::Packet;
+use crate::pairs::{PairSecret, SECRET_BYTES_MAX};
 use crate::rooms::{Act, By, Entered, Entrant, Roll, Room, RoomMember, check_info, check_rate, not_in};
 use crate::session::client::{ClientSession, Live, not_open};
 use crate::session::output::Output;
-
-/// A longer secret is no secret but a mistake, bytes.
-const SECRET_BYTES_MAX: usize = 256;
 
 /// A message of a room, ready for its receivers.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,7 +80,6 @@ impl Presence {
         entrant: &Entrant<'_>,
         now: Now,
     ) -> Result<(Self, Vec<Packet>), Fault> {
-        check_secret(entrant.secret)?;
         check_info(&hub.limits.rooms, entrant.info)?;
         // What its peer is told of the room goes first, though a message may follow from another thread at once.
         entrant.mailbox.hold();
@@ -170,12 +167,12 @@ fn piece_end(rest: &[u8], max: usize, text: bool) -> usize {
     (max.saturating_sub(3)..=max).rev().find(is_boundary).unwrap_or(max)
 }
 
-pub(super) fn check_secret(secret: &str) -> Result<(), Fault> {
-    if secret.len() > SECRET_BYTES_MAX {
+/// `None` for an empty text.
+pub(super) fn parse_secret(secret: &str) -> Result<Option<PairSecret>, Fault> {
+    PairSecret::new(secret).map_err(|_| {
         let reason = format!("a room's secret may have {SECRET_BYTES_MAX} bytes");
-        return Err(Fault::fatal(Code::TooLarge, "room.secret_bytes", reason));
-    }
-    Ok(())
+        Fault::fatal(Code::TooLarge, "room.secret_bytes", reason)
+    })
 }
 
 impl ClientSession {
@@ -228,7 +225,7 @@ impl ClientSession {
             client: &self.peer.client,
             user: identity.user.as_deref().unwrap_or_default(),
             info: join.info,
-            secret: join.secret,
+            secret: parse_secret(join.secret)?,
             capacity: join.capacity,
         };
         Presence::enter(&self.hub, &name, &entrant, now)

@@ -157,7 +157,7 @@ impl Talk for RoomTalk {
         if ended.is_some() { self.finish(ended, own) } else { flow }
     }
 
-    fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+    fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
         self.talk.finish_sending();
         let letter = if matches!(letter, Letter::Recheck) {
             let Err(fault) = self.talk.recheck() else { return Flow::Go };
@@ -165,7 +165,7 @@ impl Talk for RoomTalk {
         } else {
             letter
         };
-        self.talk.talker.handle_letter(letter);
+        self.talk.talker.handle_letter(now.at, letter);
         self.drain(own)
     }
 
@@ -206,7 +206,7 @@ impl Talk for RoomTalk {
         self.talk.finish_sending();
         self.talk.talker.handle_lost(now.at);
         for letter in late {
-            self.talk.talker.handle_letter(letter);
+            self.talk.talker.handle_letter(now.at, letter);
         }
     }
 }

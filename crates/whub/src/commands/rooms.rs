@@ -1,6 +1,7 @@
 //! `whub rooms`: who is together with whom, sending members away and closing rooms.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Rooms {
     /// One room, with its members; all rooms if it is left out
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     room: Option<String>,
 
     /// Send this member away; repeat for more
