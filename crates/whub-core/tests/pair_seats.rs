@@ -146,6 +146,23 @@ fn a_seat_is_taken_by_its_secret_alone() {
 }
 
 #[test]
+fn a_seat_that_is_over_when_it_is_taken_again_names_nothing_any_more() {
+    let world = World::new();
+    let (mut a, mut b, mut c) = (world.client(), world.client(), world.client());
+    join(&world, &mut a, Join { third: Third::Replace, ..Join::default() });
+    keep(&world, &mut b);
+    hears(&world, &mut a);
+    join(&world, &mut c, Join::default());
+    // b's session has not read that c took its place; its client comes again on another connection.
+    let mut fresh = world.client();
+    let closed = "room_event #1 Closed x: another has taken this place in the pair";
+    let heard = resume(&world, &mut fresh, 2, 1);
+    assert_eq!(heard, ["ok #1 seat received 0", closed, "error #1 603 pair.replaced retry 0"]);
+    fresh.says(world.now, 3, &Body::Join(Join { room: "x", mode: RoomMode::Pair, ..Join::default() }));
+    assert_eq!(fresh.hears()[0], "ok #3");
+}
+
+#[test]
 fn after_its_grace_a_seat_is_left() {
     let mut world = World::new();
     let (mut a, mut b) = couple(&world);

@@ -104,6 +104,41 @@ fn a_message_in_pieces_arrives_whole() {
 }
 
 #[test]
+fn last_words_that_nobody_hears_are_told_and_their_end_is_kept() {
+    let world = World::new();
+    let (mut a, mut b) = (world.client(), world.client());
+    join(&world, &mut a, 1, "x");
+    a.hears();
+    data(&world, &mut a, 1, Flags::END, b"last words");
+    assert_eq!(a.hears(), ["error 503 pair.alone retry 1"]);
+    assert_eq!(world.hub.counters.pair_messages_lost.read(), 1);
+    join(&world, &mut b, 1, "x");
+    a.turn(world.now);
+    assert_eq!(b.hears(), ["ok #1", "room_event #1 Ready x", "data #1 end"]);
+}
+
+#[test]
+fn who_asks_is_told_whether_its_message_was_for_somebody() {
+    let world = World::new();
+    let (mut a, mut b) = (world.client(), world.client());
+    join(&world, &mut a, 1, "x");
+    a.hears();
+    data(&world, &mut a, 1, Flags::ACK, b"hello?");
+    assert_eq!(a.hears(), ["ok #1"], "a count of 0");
+    join(&world, &mut b, 1, "x");
+    a.turn(world.now);
+    b.hears();
+    a.hears();
+    data(&world, &mut a, 1, Flags::MORE, b"hel");
+    assert_eq!(a.hears(), Vec::<String>::new());
+    data(&world, &mut a, 1, Flags::ACK, b"lo!");
+    assert_eq!(a.hears(), ["ok #1 1"]);
+    assert_eq!(b.hears(), ["data #1 'hello!'"]);
+    data(&world, &mut a, 1, Flags::ACK | Flags::END, b"");
+    assert_eq!(a.hears(), ["ok #1 1"]);
+}
+
+#[test]
 fn a_message_beyond_the_limit_closes_its_sender() {
     let world = World::with_limits(SessionLimits { message_bytes: 4, ..SessionLimits::default() });
     let mut a = world.client();

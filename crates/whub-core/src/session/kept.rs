@@ -71,6 +71,8 @@ pub(super) struct Taken {
     pub(super) ended: bool,
     /// Until when somebody has to have come.
     pub(super) until: Option<Instant>,
+    /// It is over already, and what is said of that is on its way.
+    pub(super) over: bool,
 }
 
 /// What became of a seat while its letters were read.
@@ -115,7 +117,7 @@ impl KeptSeat {
         let hold = kept.hold_of(&outward);
         let (member, received) = (outward.member, 0);
         drop(outward);
-        Ok(Taken { hold, member, received, ended: false, until })
+        Ok(Taken { hold, member, received, ended: false, until, over: false })
     }
 
     /// Takes the seat again, from whichever connection has it. The client has `received` messages and events.
@@ -160,6 +162,7 @@ impl KeptSeat {
             received: outward.received,
             ended: outward.ended,
             until: outward.partner_until,
+            over: outward.seat.is_none(),
         };
         drop(outward);
         Ok(taken)

@@ -182,10 +182,13 @@ impl ClientSession {
     }
 
     fn welcome_to_seat(&mut self, id: u64, pair: PairId, taken: Taken) {
-        let Taken { hold, member, received, ended, until } = taken;
+        let Taken { hold, member, received, ended, until, over } = taken;
         let seat = hold.kept.token();
         let success = Success { member, received, seat: &seat, ..Success::default() };
         self.send(id, Packet::build(&Body::Ok(success)));
+        if over {
+            return;
+        }
         let membership = Membership { ended, ..Membership::new(pair, Place::Kept(hold), until) };
         self.sit_down(id, membership);
     }
@@ -250,8 +253,9 @@ impl ClientSession {
 
     fn relay<'a>(&'a mut self, frame: &Frame<'a>) -> Handled<'a> {
         let (text, end) = (frame.head.flags.contains(Flags::TEXT), frame.head.flags.contains(Flags::END));
+        let is_asked = frame.head.flags.contains(Flags::ACK);
         if self.partner(frame.head.id).is_none() {
-            self.handle_alone(frame.head.id, end, frame.payload.len());
+            self.handle_alone(frame.head.id, end, is_asked, frame.payload.len());
             return Handled::Done;
         }
         let Some(Live::Pair(membership)) = self.live.get_mut(&frame.head.id) else { return Handled::Done };
@@ -268,6 +272,9 @@ impl ClientSession {
             self.violate("a message with the flag Text must be valid UTF-8");
             return Handled::Done;
         }
+        if is_asked {
+            self.confirm(frame.head.id, 1);
+        }
         let Some(Live::Pair(membership)) = self.live.get(&frame.head.id) else { return Handled::Done };
         match membership.partner() {
             Some(partner) => Handled::Relay { partner, text, end, payload },
@@ -275,18 +282,29 @@ impl ClientSession {
         }
     }
 
+    /// The message was for so many.
+    fn confirm(&mut self, id: u64, count: u32) {
+        self.send(id, Packet::build(&Body::Ok(Success { count, ..Success::default() })));
+    }
+
     /// A message reached nobody. The end of input is kept for whoever comes.
-    fn handle_alone(&mut self, id: u64, end: bool, bytes: usize) {
+    fn handle_alone(&mut self, id: u64, end: bool, is_asked: bool, bytes: usize) {
         let Some(Live::Pair(membership)) = self.live.get_mut(&id) else { return };
         let bytes = std::mem::take(&mut membership.partial).len() + bytes;
         membership.ended = end;
         if let Place::Kept(hold) = &membership.place {
             hold.handle_alone(end, bytes);
         }
-        if end {
+        let is_message = !end || bytes > 0;
+        if is_message {
+            self.hub.counters.pair_messages_lost.one();
+        }
+        if is_asked {
+            return self.confirm(id, 0);
+        }
+        if !is_message {
             return;
         }
-        self.hub.counters.pair_messages_lost.one();
         let reason = "the message was not received by anyone; wait for the event `ready`";
         self.refuse(0, &Fault::passing(Code::Unavailable, "pair.alone", 1, reason));
     }
