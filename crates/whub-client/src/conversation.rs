@@ -61,9 +61,9 @@ impl Conversation {
                 self.settle_flushed();
                 Ok(())
             }
-            // What is not read cannot be heard.
+            // What is not read cannot be heard; nor does the hub hear answers to its own questions.
             Ready::Silence if self.session.is_choked() => {
-                self.session.handle_alive(now);
+                self.session.handle_deaf(now);
                 Ok(())
             }
             Ready::Silence => self.session.handle_timeout(now),

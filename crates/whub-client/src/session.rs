@@ -303,6 +303,12 @@ impl Session {
         self.liveness.poll_timeout()
     }
 
+    /// Nothing has been read for some time, on purpose: the hub is told that somebody is there.
+    pub(crate) fn handle_deaf(&mut self, now: Instant) {
+        self.liveness.heard(now);
+        self.outbox.ping();
+    }
+
     /// Silence has lasted for some time. An error ends the connection.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         match self.liveness.handle_timeout(now) {

@@ -44,6 +44,17 @@ pub(crate) struct PeerMailbox {
     holds: AtomicBool,
 }
 
+/// How a peer has been reading.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Account {
+    /// Bytes written from the backlog so far.
+    pub(crate) written: u64,
+    /// Bytes that others have said so far.
+    pub(crate) said: u64,
+    /// Some of it waits for the socket.
+    pub(crate) waits: bool,
+}
+
 #[derive(Debug, Default)]
 struct State {
     backlog: Backlog,
@@ -55,6 +66,8 @@ struct State {
     waiting: Vec<Waker>,
     /// Bytes written from the backlog so far: a slow peer is alive as long as this grows.
     written: u64,
+    /// Bytes that others have said so far.
+    said: u64,
     /// The session was told to end because its peer reads too slowly.
     kicked: bool,
     closed: bool,
@@ -122,9 +135,10 @@ impl PeerMailbox {
         Ok(())
     }
 
-    /// Bytes written from the backlog so far.
-    pub(crate) fn written(&self) -> u64 {
-        self.lock().written
+    /// How the peer has been reading.
+    pub(crate) fn account(&self) -> Account {
+        let state = self.lock();
+        Account { written: state.written, said: state.said, waits: !state.backlog.is_empty() }
     }
 
     /// Whether the session's peer reads too slowly for more to be asked on its behalf.

@@ -6,10 +6,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Node, framed};
-use tokio::io::AsyncWriteExt;
+use common::{Node, SOON, framed};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use whub_core::Counters;
-use whub_proto::{Body, Data, Flags, Join, Kind, Publish, Response, RoomMode};
+use whub_proto::{Body, Data, Flags, Frame, HEAD_BYTES, Join, Kind, Origin, Publish, Response, RoomMode};
 use whub_server::config::SlowPolicy;
 
 const KIB: usize = 1024;
@@ -165,6 +165,47 @@ async fn a_slow_half_is_waited_for_and_loses_nothing() {
     }
     sending.await.unwrap();
     assert_eq!(node.hub.counters.pair_messages_lost.read(), 0);
+}
+
+/// Pings stand behind what it has not read, so it answers none of them; and the one that waits for it is not listened to.
+#[tokio::test]
+async fn a_half_that_rests_for_many_pings_is_waited_for_too() {
+    const MESSAGES: usize = 2000;
+    const PINGS: usize = 4;
+    let node = Node::with(|config| {
+        small_mailboxes(config);
+        config.limits.ping = Duration::from_secs(1);
+    })
+    .await;
+    let (mut sender, mut receiver) = (node.client().await, node.client().await);
+    for client in [&mut sender, &mut receiver] {
+        client.say(1, &Body::Join(Join { room: "x", mode: RoomMode::Pair, ..Join::default() })).await;
+        assert_eq!(client.hear().await.kind, Kind::Ok);
+        assert_eq!(client.hear().await.kind, Kind::RoomEvent);
+    }
+    assert_eq!(sender.hear().await.kind, Kind::RoomEvent);
+    let (mut hears, mut says) = sender.socket.into_split();
+    let sending = tokio::spawn(async move {
+        let bytes = framed(1, Flags::NONE, &Body::Data(Data::default()), &[7; 8 * KIB]);
+        for _ in 0..MESSAGES {
+            says.write_all(&bytes).await.unwrap();
+        }
+        says
+    });
+    // A ping has a head and nothing else. It is asked so often because the other one has stopped reading.
+    let mut pings = vec![0; PINGS * (4 + HEAD_BYTES)];
+    tokio::time::timeout(SOON, hears.read_exact(&mut pings)).await.expect("pings in time").unwrap();
+    for ping in pings.chunks_exact(4 + HEAD_BYTES) {
+        assert_eq!(Frame::parse(&ping[4..], KIB, Origin::Hub).unwrap().head.kind, Kind::Ping);
+    }
+    assert!(!sending.is_finished());
+    let mut messages = 0;
+    while messages < MESSAGES {
+        let is_data = receiver.hear().await.kind == Kind::Data;
+        messages += usize::from(is_data);
+    }
+    sending.await.unwrap();
+    assert_eq!(node.hub.counters.dead_peers.read(), 0);
 }
 
 #[tokio::test]

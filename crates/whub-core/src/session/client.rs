@@ -156,6 +156,11 @@ impl ClientSession {
         self.liveness.heard(now);
     }
 
+    /// The peer's silence proves nothing just now.
+    pub fn handle_excuse(&mut self, now: Instant) {
+        self.liveness.excuse(now);
+    }
+
     /// A frame of the peer, checked by [`Frame::parse`].
     pub fn handle_frame<'a>(&'a mut self, now: Now, frame: &Frame<'a>) -> Handled<'a> {
         self.clock = now.at;

@@ -34,6 +34,14 @@ impl Liveness {
         self.asked = false;
     }
 
+    /// Its silence proves nothing just now: before it would be given up, it is asked again instead. To be called before
+    /// [`Self::handle_timeout`].
+    pub fn excuse(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.heard) >= 2 * self.ping {
+            (self.heard, self.asked) = (now.checked_sub(self.ping).unwrap_or(now), false);
+        }
+    }
+
     /// When to call [`Self::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
@@ -71,6 +79,19 @@ mod tests {
         assert_eq!(peer.handle_timeout(start + 11 * second), Silence::Bearable);
         assert_eq!(peer.poll_timeout(), start + 20 * second);
         assert_eq!(peer.handle_timeout(start + 20 * second), Silence::Dead);
+    }
+
+    #[test]
+    fn whose_silence_is_excused_is_asked_again_and_again() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut peer = Liveness::new(10 * second, start);
+        for step in 1..5 {
+            assert_eq!(peer.poll_timeout(), start + 10 * step * second);
+            peer.excuse(start + 10 * step * second);
+            assert_eq!(peer.handle_timeout(start + 10 * step * second), Silence::Ask);
+        }
+        assert_eq!(peer.handle_timeout(start + 50 * second), Silence::Dead);
     }
 
     #[test]

@@ -333,6 +333,15 @@ impl ClientSession {
         !self.awaited.is_empty()
     }
 
+    /// Somebody in a pair may be waiting for it to read on.
+    #[must_use]
+    pub fn is_paired(&self) -> bool {
+        self.live.values().any(|live| match live {
+            Live::Pair(membership) => membership.partner().is_some(),
+            Live::Call(_) | Live::Subscription(_) | Live::Room(_) => false,
+        })
+    }
+
     /// The client's word of what it has stands behind what is not read: in every pair, whichever of them is waited for.
     fn be_unheard(&mut self, is_unheard: bool) {
         if std::mem::replace(&mut self.is_unheard, is_unheard) == is_unheard {

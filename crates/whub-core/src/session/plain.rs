@@ -75,6 +75,11 @@ impl PlainHalf {
         self.liveness.heard(now);
     }
 
+    /// Its silence proves nothing just now.
+    pub fn handle_excuse(&mut self, now: Instant) {
+        self.liveness.excuse(now);
+    }
+
     /// A letter from another session.
     pub fn handle_letter(&mut self, letter: Letter) {
         match letter {

@@ -15,7 +15,7 @@ use whub_proto::{Body, Code, Data, Flags};
 
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::websocket::{Parting, WebSocket};
-use crate::connection::{Bytes, Flow, Talk};
+use crate::connection::{Bytes, Flow, Reading, Talk};
 use crate::http::Tie;
 use crate::mailbox::Private;
 use crate::node::Node;
@@ -354,11 +354,11 @@ impl Talk for BridgeTalk {
 
     fn handle_private(&mut self, _: Private, _: &mut Vec<u8>) {}
 
-    fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow {
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
         if let Stage::Closing { until } = self.bridge.stage {
             return if now.at >= until { Flow::Done } else { Flow::Go };
         }
-        if progress {
+        if reading.progress {
             self.bridge.liveness.heard(now.at);
         }
         match self.bridge.liveness.handle_timeout(now.at) {

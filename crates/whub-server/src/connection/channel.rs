@@ -10,7 +10,7 @@ use whub_proto::{Body, Code, Flags, Publish, Writer};
 
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::websocket::WebSocket;
-use crate::connection::{Bytes, Fanout, Flow, Talk};
+use crate::connection::{Bytes, Fanout, Flow, Reading, Talk};
 use crate::mailbox::Private;
 use crate::node::Node;
 
@@ -133,8 +133,8 @@ impl Talk for ChannelTalk {
         }
     }
 
-    fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow {
-        if progress {
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
+        if reading.progress {
             self.liveness.heard(now.at);
         }
         match self.liveness.handle_timeout(now.at) {

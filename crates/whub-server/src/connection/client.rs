@@ -18,7 +18,7 @@ use crate::connection::framed::FrameReader;
 use crate::connection::relay::Relay;
 use crate::connection::room_fanout::RoomFanout;
 use crate::connection::websocket::{Message, Speaker, WebSocket};
-use crate::connection::{Bytes, Flow, Talk};
+use crate::connection::{Bytes, Flow, Reading, Talk};
 use crate::framing;
 use crate::mailbox::Private;
 use crate::node::Node;
@@ -301,10 +301,12 @@ impl Talk for ClientTalk {
         }
     }
 
-    fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow {
-        if progress || self.talk.session.is_waiting() {
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
+        // Who is called has to answer; the other half of a pair is waited for, however slowly it reads.
+        let is_slow = reading.is_behind && self.talk.session.is_paired();
+        if reading.progress || is_slow || self.talk.session.is_waiting() {
             // It reads slowly, or is not being listened to; neither is silence of its own.
-            self.talk.session.handle_alive(now.at);
+            self.talk.session.handle_excuse(now.at);
         }
         self.talk.rooms.finish(&self.talk.node.hub.counters);
         self.talk.session.handle_timeout(now.at);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use whub_core::{Announcement, Hub, Letter, Liveness, Now, Silence};
 
 use crate::connection::websocket::WebSocket;
-use crate::connection::{Bytes, Flow, Talk};
+use crate::connection::{Bytes, Flow, Reading, Talk};
 use crate::mailbox::Private;
 
 /// An echo.
@@ -54,8 +54,8 @@ impl Talk for EchoTalk {
 
     fn handle_private(&mut self, _: Private, _: &mut Vec<u8>) {}
 
-    fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow {
-        if progress {
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
+        if reading.progress {
             self.liveness.heard(now.at);
         }
         match self.liveness.handle_timeout(now.at) {

@@ -46,6 +46,10 @@ use scratch::Scratch;
 /// Read batches that one connection may handle before others get their turn.
 const ROUNDS: usize = 8;
 
+/// A peer that others have said so much to since it was heard last may be silent because it reads slowly: pings stand behind
+/// what it has not read.
+const BEHIND_BYTES: u64 = 16 * 1024;
+
 /// How long a closing connection may take to send what is queued and to hear the peer's end.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -69,8 +73,8 @@ trait Talk {
     /// Something that this talk frames for itself.
     fn handle_private(&mut self, item: Private, own: &mut Vec<u8>);
 
-    /// [`Self::poll_timeout`] has come. `progress`: the peer has taken bytes since the last time.
-    fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow;
+    /// [`Self::poll_timeout`] has come.
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow;
 
     /// When to call [`Self::handle_timeout`].
     fn poll_timeout(&self) -> Instant;
@@ -80,6 +84,15 @@ trait Talk {
 
     /// The connection has ended. Called once, then with each letter that was still in the mailbox.
     fn handle_lost(&mut self, now: Now, late: &mut dyn Iterator<Item = Letter>);
+}
+
+/// How the peer has been reading since the last time.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    /// It has taken bytes that had to wait.
+    progress: bool,
+    /// It has not taken what others have said, or may not have.
+    is_behind: bool,
 }
 
 /// A read batch, and where the answers go.
@@ -110,8 +123,11 @@ struct Connection<T: Talk> {
     mailbox: Arc<PeerMailbox>,
     stage: Stage,
     timer: Timer,
-    /// Bytes written when the last timeout came.
+    /// The peer has said something since the last timeout.
+    heard: bool,
+    /// Bytes written when the last timeout came, and said to the peer when one came last at which it had been heard.
     written: u64,
+    said: u64,
     node: Arc<Node>,
     _present: Presence,
 }
@@ -148,8 +164,18 @@ impl<T: Talk> Connection<T> {
     ) -> Self {
         let timer = Timer::new(talk.poll_timeout());
         let present = node.presence();
-        let mut connection =
-            Self { talk, link, mailbox, stage: Stage::Open, timer, written: 0, node, _present: present };
+        let mut connection = Self {
+            talk,
+            link,
+            mailbox,
+            stage: Stage::Open,
+            timer,
+            heard: true,
+            written: 0,
+            said: 0,
+            node,
+            _present: present,
+        };
         // A lost connection shows itself at the first read.
         let _ = connection.mailbox.send_own(own);
         if !early.is_empty() {
@@ -231,11 +257,9 @@ impl<T: Talk> Connection<T> {
             return;
         };
         let now = now();
-        let written = self.mailbox.written();
-        let progress = written != self.written;
-        self.written = written;
+        let reading = self.reading();
         Scratch::with(|scratch| {
-            let flow = self.talk.handle_timeout(now, progress, &mut scratch.own);
+            let flow = self.talk.handle_timeout(now, reading, &mut scratch.own);
             self.follow(flow, now.at);
             self.send_own(&mut scratch.own);
         });
@@ -243,10 +267,20 @@ impl<T: Talk> Connection<T> {
         cx.waker().wake_by_ref();
     }
 
+    fn reading(&mut self) -> Reading {
+        let account = self.mailbox.account();
+        if std::mem::take(&mut self.heard) {
+            self.said = account.said;
+        }
+        let progress = std::mem::replace(&mut self.written, account.written) != account.written;
+        Reading { progress, is_behind: account.waits || account.said - self.said >= BEHIND_BYTES }
+    }
+
     /// Ready(false) at the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if let Some(space) = self.talk.read_space() {
             let count = std::task::ready!(self.link.poll_read(cx, space)).unwrap_or(0);
+            self.heard = true;
             let now = now();
             Scratch::with(|scratch| {
                 let flow = self.talk.handle_filled(now, count, &mut scratch.own);
@@ -257,6 +291,7 @@ impl<T: Talk> Connection<T> {
         }
         INPUT.with_borrow_mut(|input| {
             let count = std::task::ready!(self.link.poll_read(cx, input)).unwrap_or(0);
+            self.heard = true;
             // What a peer says may answer something that a letter, just posted, is about: the letter comes first.
             if self.mailbox.waits() {
                 self.read_mail(cx);

@@ -11,7 +11,7 @@ use whub_core::{Announcement, GatewayOutput, GatewaySaying, GatewaySession, Lett
 
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::websocket::{Speaker, WebSocket};
-use crate::connection::{Bytes, Flow, Talk};
+use crate::connection::{Bytes, Flow, Reading, Talk};
 use crate::gateway::{self, Heard, Leg, Spelling, Taken, Voice};
 use crate::mailbox::Private;
 use crate::node::Node;
@@ -222,12 +222,12 @@ impl Talk for MuxTalk {
 
     fn handle_private(&mut self, _: Private, _: &mut Vec<u8>) {}
 
-    fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow {
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
         for (leg, _) in self.mux.awaiting.extract_if(.., |(_, until)| now.at >= *until) {
             // It has been waited for long enough; the other routes go on.
             leg.stall();
         }
-        if progress {
+        if reading.progress {
             self.mux.session.handle_alive(now.at);
         }
         self.mux.session.handle_timeout(now.at);

@@ -11,7 +11,7 @@ use whub_proto::names::PairId;
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::relay::Relay;
 use crate::connection::websocket::{Message, Parting, Speaker, WebSocket};
-use crate::connection::{Bytes, Flow, Talk};
+use crate::connection::{Bytes, Flow, Reading, Talk};
 use crate::mailbox::Private;
 use crate::node::Node;
 
@@ -167,10 +167,10 @@ impl Talk for PlainTalk {
         }
     }
 
-    fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow {
-        if progress || self.talk.awaiting.is_some() {
-            // It is being read slowly, or not being listened to; neither is silence of its own.
-            self.talk.half.handle_alive(now.at);
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
+        if reading.progress || reading.is_behind || self.talk.awaiting.is_some() {
+            // It reads slowly, or is not being listened to; neither is silence of its own.
+            self.talk.half.handle_excuse(now.at);
         }
         self.talk.half.handle_timeout(now.at);
         self.drain(own)

@@ -11,7 +11,7 @@ use whub_proto::names::PairId;
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::room_fanout::RoomFanout;
 use crate::connection::websocket::{Message, Speaker, WebSocket};
-use crate::connection::{Bytes, Flow, Talk};
+use crate::connection::{Bytes, Flow, Reading, Talk};
 use crate::mailbox::Private;
 use crate::node::Node;
 use crate::room_text::{self, Said, Showing};
@@ -180,8 +180,8 @@ impl Talk for RoomTalk {
         }
     }
 
-    fn handle_timeout(&mut self, now: Now, progress: bool, own: &mut Vec<u8>) -> Flow {
-        if progress {
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
+        if reading.progress {
             // It is being read slowly, which is no silence of its own.
             self.talk.talker.handle_alive(now.at);
         }

@@ -48,7 +48,10 @@ impl Post for PeerMailbox {
             return Sent::Gone;
         }
         match parcel {
-            Parcel::Framed { bytes, messages } => self.write_or_queue(&mut state, bytes, messages, None),
+            Parcel::Framed { bytes, messages } => {
+                state.said += bytes.len() as u64;
+                self.write_or_queue(&mut state, bytes, messages, None)
+            }
             Parcel::Packet { id, packet } => self.send_packet(&mut state, id, packet),
             Parcel::News { .. } if state.load() > self.news_bytes_max() => {
                 self.kick(&mut state);
@@ -62,12 +65,14 @@ impl Post for PeerMailbox {
             }
             Parcel::Data { seat, text, end, payload } if self.framing == Framing::Private => {
                 let payload = Bytes::copy_from_slice(payload);
+                state.said += payload.len() as u64;
                 self.push_private(&mut state, Private::Data { seat, text, end, payload })
             }
             Parcel::Data { seat, text, end, payload } => {
                 let mut bytes = Vec::with_capacity(payload.len() + 32);
                 let data = Data { seat, text, end, payload };
                 framing::encode_data(&mut bytes, self.framing, &data, self.hub.limits.frame_bytes);
+                state.said += bytes.len() as u64;
                 self.write_or_queue(&mut state, &bytes, 0, None)
             }
         }
