@@ -19,8 +19,8 @@ pub(crate) fn run_hub(hub: impl Future<Output = Result<(), Failure>>) -> Result<
 }
 
 /// glibc gives memory back to the system as soon as 128 KiB at the end of a heap are free, which is after every few
-/// pieces of a long body, and the next ones pay for each page again: a fifth of what an upload costs. Once it has freed
-/// a large block, it lets twice its size lie. Other allocators do not mind.
+/// pieces of a long body, and the next ones pay for each page again, up to a fifth of what an upload costs. Once it has
+/// freed a large block, it lets twice its size lie. Other allocators do not mind.
 fn keep_freed_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BYTES)));
 }
