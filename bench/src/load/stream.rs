@@ -5,6 +5,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ const PATH: &str = "/bench/stream";
 const PIECE: usize = 64 * 1024;
 /// Credit that goes without saying.
 const WINDOW: u64 = 262_144;
+/// Bytes taken before credit is given for them: as in `whub-client`, half a window.
+const REFILL: u64 = WINDOW / 2;
+/// Bytes that one read asks for, as in `whub-client`.
+const READ: usize = 64 * 1024;
 /// Credit that the provider gives beyond that, as one does that is made for long bodies.
 const AHEAD: u32 = 1 << 20;
 /// Longest wait for the other side's next byte.
@@ -141,12 +146,17 @@ fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
 /// A provider over TCP that reads and writes whole frames where they lie.
 struct Provider {
     stream: TcpStream,
-    frame: Vec<u8>,
+    /// What was read, then room for more.
+    input: Vec<u8>,
+    /// The part of it that is still to be looked at.
+    unread: Range<usize>,
+    /// Where the last frame lies.
+    frame: Range<usize>,
 }
 
 impl Provider {
     fn open(addr: SocketAddr) -> io::Result<Self> {
-        let mut provider = Self { stream: connect(addr)?, frame: Vec::new() };
+        let mut provider = Self { stream: connect(addr)?, input: Vec::new(), unread: 0..0, frame: 0..0 };
         provider.stream.write_all(b"\x0eWHB\x01")?;
         let hello = Hello { agent: "whub-bench", ..Hello::default() };
         provider.say(0, Flags::NONE, &Body::Hello(hello), &[])?;
@@ -201,13 +211,17 @@ impl Provider {
 
     fn take(&mut self, asked: Head, bytes: u64) -> io::Result<()> {
         let (mut head, mut taken) = (asked, self.payload(asked));
+        let mut granted = 0;
         self.say(asked.id, Flags::NONE, &Body::Credit(Credit { bytes: AHEAD }), &[])?;
         while !head.flags.contains(Flags::END) {
             head = self.hear()?;
             if head.kind == Kind::Data && head.id == asked.id {
-                let count = self.payload(head);
-                taken += count;
-                self.say(asked.id, Flags::NONE, &Body::Credit(Credit { bytes: count as u32 }), &[])?;
+                taken += self.payload(head);
+                if taken - granted >= REFILL {
+                    let credit = Credit { bytes: (taken - granted) as u32 };
+                    self.say(asked.id, Flags::NONE, &Body::Credit(credit), &[])?;
+                    granted = taken;
+                }
             }
         }
         if taken != bytes {
@@ -220,14 +234,13 @@ impl Provider {
         self.stream.write_all(&framed(id, flags, body, payload)?)
     }
 
-    /// The next frame, read to where the last one was; pings are answered on the way.
+    /// The next frame; pings are answered on the way.
     fn hear(&mut self) -> io::Result<Head> {
         loop {
-            let mut length = [0; 4];
-            self.stream.read_exact(&mut length)?;
-            self.frame.resize(u32::from_le_bytes(length) as usize, 0);
-            self.stream.read_exact(&mut self.frame)?;
-            let head = Head::parse(&self.frame).ok_or(io::ErrorKind::InvalidData)?;
+            while !self.split() {
+                self.read()?;
+            }
+            let head = Head::parse(self.frame()).ok_or(io::ErrorKind::InvalidData)?;
             if head.kind != Kind::Ping {
                 return Ok(head);
             }
@@ -235,13 +248,45 @@ impl Provider {
         }
     }
 
+    /// Goes on to the next frame, if it has come whole.
+    fn split(&mut self) -> bool {
+        let Some((length, rest)) = self.input[self.unread.clone()].split_first_chunk() else { return false };
+        let length = u32::from_le_bytes(*length) as usize;
+        if rest.len() < length {
+            return false;
+        }
+        let begin = self.unread.end - rest.len();
+        self.frame = begin..begin + length;
+        self.unread.start = self.frame.end;
+        true
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        self.input.copy_within(self.unread.clone(), 0);
+        self.unread = 0..self.unread.len();
+        if self.input.len() < self.unread.end + READ {
+            self.input.resize(self.unread.end + READ, 0);
+        }
+        match self.stream.read(&mut self.input[self.unread.end..])? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => {
+                self.unread.end += count;
+                Ok(())
+            }
+        }
+    }
+
+    fn frame(&self) -> &[u8] {
+        &self.input[self.frame.clone()]
+    }
+
     fn payload(&self, head: Head) -> u64 {
-        (self.frame.len() - HEAD_BYTES - usize::from(head.via_len) - usize::from(head.env_len)) as u64
+        (self.frame().len() - HEAD_BYTES - usize::from(head.via_len) - usize::from(head.env_len)) as u64
     }
 
     /// What the frame allows of the answer's body.
     fn granted(&self) -> io::Result<u64> {
-        let frame = whub_proto::Frame::parse(&self.frame, usize::MAX, whub_proto::Origin::Hub);
+        let frame = whub_proto::Frame::parse(self.frame(), usize::MAX, whub_proto::Origin::Hub);
         let frame = frame.map_err(io::Error::other)?;
         if let Body::Credit(credit) = frame.body {
             return Ok(credit.bytes.into());

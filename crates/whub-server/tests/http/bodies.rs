@@ -78,6 +78,51 @@ async fn a_chunked_upload_arrives_whole_and_ends_its_connection() {
 }
 
 #[tokio::test]
+async fn what_has_come_of_an_upload_is_not_held_back_for_the_rest() {
+    let (node, mut provider) = providing("/up").await;
+    let mut browser = Browser::visit(&node).await;
+    browser.write("POST /up HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    let asked = provider.hear().await;
+    for word in ["one", "two", "three"] {
+        browser.write(format!("{:x}\r\n{word}\r\n", word.len())).await;
+        let heard = provider.hear().await;
+        assert_eq!(
+            (heard.kind, heard.flags, heard.payload.as_slice()),
+            (Kind::Data, Flags::NONE, word.as_bytes())
+        );
+    }
+    browser.write("0\r\n\r\n").await;
+    let heard = provider.hear().await;
+    assert!(heard.kind == Kind::Data && heard.flags == Flags::END && heard.payload.is_empty(), "{heard:?}");
+    provider.send(asked.id, Flags::END, &Body::Response(Response::default()), b"").await;
+    assert_eq!(browser.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn many_small_chunks_and_what_follows_them_arrive_in_order() {
+    let (node, mut provider) = providing("/up").await;
+    let mut browser = Browser::visit(&node).await;
+    let words: Vec<String> = (0..2_000).map(|number| format!("{number:05}")).collect();
+    let chunks: String = words.iter().map(|word| format!("5\r\n{word}\r\n")).collect();
+    let head = "POST /up HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    browser.write(format!("{head}{chunks}0\r\nX-Sum: all\r\n\r\n")).await;
+    let asked = provider.hear().await;
+    let mut taken: Vec<u8> = Vec::new();
+    let last = loop {
+        let heard = provider.hear().await;
+        taken.extend(&heard.payload);
+        if heard.flags.contains(Flags::END) {
+            break heard;
+        }
+    };
+    assert!(taken == words.concat().as_bytes(), "every chunk in its place");
+    let Body::Data(data) = last.frame().body else { panic!("{last:?}") };
+    assert_eq!(data.headers.iter().collect::<Vec<_>>(), [("x-sum", "all")]);
+    provider.send(asked.id, Flags::END, &Body::Response(Response::default()), b"").await;
+    assert_eq!(browser.answer().await.status, 200);
+}
+
+#[tokio::test]
 async fn a_download_goes_as_far_as_the_client_reads() {
     let (node, mut provider) = providing("/down").await;
     let mut browser = Browser::visit(&node).await;
