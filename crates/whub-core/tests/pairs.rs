@@ -329,6 +329,21 @@ fn a_silent_plain_half_is_pinged_then_closed() {
     assert_eq!(a.hears(), ["(close 408)"]);
 }
 
+#[test]
+fn who_is_given_up_is_gone_for_its_partner_at_once() {
+    let mut world = World::new();
+    let mut a = Plain::new(&world, "x");
+    let mut b = world.client();
+    join(&world, &mut b, 1, "x");
+    a.hears();
+    b.hears();
+    world.pass(Duration::from_secs(50));
+    a.half.handle_timeout(world.now.at);
+    // Its connection is still there, and is being closed.
+    b.turn(world.now);
+    assert_eq!(b.hears(), ["room_event #1 Left x", "room_event #1 Waiting x"]);
+}
+
 /// Halves that arrive at the same instant, from several threads: nobody shares a seat.
 #[test]
 fn thousands_of_simultaneous_arrivals_never_share_a_seat() {

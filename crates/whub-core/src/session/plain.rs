@@ -86,9 +86,10 @@ impl PlainHalf {
             Letter::Paired { half, partner } => self.handle_paired(half, partner),
             Letter::Parted { partner, .. } => self.handle_parted(partner),
             Letter::Replaced { .. } => self.handle_replaced(),
+            // Its partner is told the same at the same time.
             Letter::Drain { .. } => self.close(Fault::draining()),
             Letter::Recheck | Letter::Stirred { .. } => {}
-            Letter::Kick(fault) => self.close(fault),
+            Letter::Kick(fault) => self.give_up(fault),
             Letter::Call(_)
             | Letter::Upload { .. }
             | Letter::Abandon { .. }
@@ -109,7 +110,7 @@ impl PlainHalf {
             Silence::Dead => {
                 self.hub.counters.dead_peers.one();
                 let fault = Fault::passing(Code::Timeout, "peer.silent", 1, "no sign of life from the peer");
-                self.close(fault);
+                self.give_up(fault);
             }
         }
     }
@@ -147,18 +148,20 @@ impl PlainHalf {
         self.say("/remote:close".into());
         match outcome {
             Ok(standing) => self.report(&standing),
-            Err(fault) => {
-                self.leave();
-                self.close(fault);
-            }
+            Err(fault) => self.give_up(fault),
         }
     }
 
     fn handle_replaced(&mut self) {
         if self.seat.is_some() {
-            self.leave();
-            self.close(replaced());
+            self.give_up(replaced());
         }
+    }
+
+    /// The connection is to end, which may take a while; its partner need not wait for that.
+    fn give_up(&mut self, fault: Fault) {
+        self.leave();
+        self.close(fault);
     }
 
     fn leave(&mut self) {
