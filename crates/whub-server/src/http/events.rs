@@ -15,7 +15,7 @@ use whub_proto::names::Filter;
 use whub_proto::{Kind, json};
 
 use crate::http::event_mailbox::{EventMailbox, Item, Notice};
-use crate::http::visit::Listening;
+use crate::http::visit::Engaged;
 use crate::node::Node;
 
 /// A comment goes out after this much silence at most, so that proxies keep the connection and its loss shows.
@@ -43,7 +43,7 @@ pub(super) struct Subscriber {
     pub(super) token: Option<Box<str>>,
     pub(super) view: View,
     /// As long as it listens, its connection is never silent for long.
-    pub(super) _listening: Listening,
+    pub(super) _listening: Engaged,
 }
 
 /// The text that a subscriber reads.

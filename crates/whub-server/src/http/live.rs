@@ -16,7 +16,7 @@ use whub_core::{Fault, Identity};
 use crate::http::body::HttpBody;
 use crate::http::events::{HEARTBEAT, write_event};
 use crate::http::subscribe::ACCEL_BUFFERING;
-use crate::http::visit::{Listening, Stay};
+use crate::http::visit::{Engaged, Stay};
 use crate::node::Node;
 
 /// Texts that wait for the connection to take them; the news wait in the channel.
@@ -42,7 +42,7 @@ pub(super) trait Listener: Send + 'static {
 pub(super) struct Live {
     texts: mpsc::Receiver<Bytes>,
     /// As long as it listens, its connection is never silent for long.
-    _listening: Listening,
+    _listening: Engaged,
 }
 
 impl Live {

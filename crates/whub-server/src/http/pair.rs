@@ -24,7 +24,7 @@ use crate::http::body::{BrokenOff, HttpBody};
 use crate::http::pair_mailbox::{Item, PairMailbox};
 use crate::http::problem::Problem;
 use crate::http::subscribe::ACCEL_BUFFERING;
-use crate::http::visit::Stay;
+use crate::http::visit::{Engaged, Stay};
 use crate::http::{credentials, upgrade};
 use crate::node::Node;
 
@@ -106,6 +106,7 @@ pub(super) struct PairStream {
     /// The answer has ended well.
     whole: bool,
     ended: bool,
+    _sitting: Engaged,
 }
 
 /// Why the half ends before its time.
@@ -150,6 +151,7 @@ impl PairStream {
             asked: false,
             whole: false,
             ended: false,
+            _sitting: visit.sit(),
         }
     }
 

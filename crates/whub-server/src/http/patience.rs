@@ -39,6 +39,8 @@ pub(super) struct Seen {
     pub(super) blocked: bool,
     /// Streams of events, which are never silent for long.
     pub(super) listeners: usize,
+    /// Halves of pairs, which are waited for however slowly they take what the others send.
+    pub(super) halves: usize,
     /// Requests that are being answered.
     pub(super) inflight: usize,
     /// HTTP/2 has pings of its own.
@@ -95,7 +97,8 @@ impl Patience {
             self.moved = Instant::now();
             return None;
         }
-        if (seen.blocked || seen.listeners > 0) && self.moved.elapsed() >= self.dead {
+        let is_late = (seen.blocked && seen.halves == 0) || seen.listeners > 0;
+        if is_late && self.moved.elapsed() >= self.dead {
             return Some(Verdict::Dead);
         }
         let idle = seen.inflight == 0 && !seen.http2;
@@ -149,5 +152,16 @@ mod tests {
             assert_eq!(after(&mut patience, PACE, stuck).await, None);
         }
         assert_eq!(after(&mut patience, PACE, stuck).await, Some(Verdict::Dead));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_of_a_pair_may_rest() {
+        let mut patience = Patience::new(PACE, 3 * PACE);
+        let resting = Seen { requests: 1, inflight: 1, blocked: true, halves: 1, ..Seen::default() };
+        for _ in 0..20 {
+            assert_eq!(after(&mut patience, PACE, resting).await, None);
+        }
+        let left = Seen { halves: 0, ..resting };
+        assert_eq!(after(&mut patience, PACE, left).await, Some(Verdict::Dead));
     }
 }

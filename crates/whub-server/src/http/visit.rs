@@ -36,6 +36,7 @@ pub(super) struct Visit {
     requests: AtomicU64,
     inflight: AtomicUsize,
     listeners: AtomicUsize,
+    halves: AtomicUsize,
     http2: AtomicBool,
 }
 
@@ -61,6 +62,7 @@ impl Visit {
             requests: AtomicU64::new(0),
             inflight: AtomicUsize::new(0),
             listeners: AtomicUsize::new(0),
+            halves: AtomicUsize::new(0),
             http2: AtomicBool::new(false),
             node,
         }
@@ -91,6 +93,7 @@ impl Visit {
             written: self.written.load(Relaxed),
             blocked: self.blocked.load(Relaxed),
             listeners: self.listeners.load(Relaxed),
+            halves: self.halves.load(Relaxed),
             inflight: self.inflight.load(Relaxed),
             http2: self.http2.load(Relaxed),
         }
@@ -123,19 +126,31 @@ pub(super) struct Stay(Arc<Visit>);
 
 impl Stay {
     /// A stream of events begins.
-    pub(super) fn listen(&self) -> Listening {
-        self.0.listeners.fetch_add(1, Relaxed);
-        Listening(Arc::clone(&self.0))
+    pub(super) fn listen(&self) -> Engaged {
+        self.engage(|visit| &visit.listeners)
+    }
+
+    /// It is a half of a pair from now on.
+    pub(super) fn sit(&self) -> Engaged {
+        self.engage(|visit| &visit.halves)
+    }
+
+    fn engage(&self, count: fn(&Visit) -> &AtomicUsize) -> Engaged {
+        count(&self.0).fetch_add(1, Relaxed);
+        Engaged { visit: Arc::clone(&self.0), count }
     }
 }
 
-/// A stream of events that is under way.
+/// Something that is under way on a connection, counted for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Listening(Arc<Visit>);
+pub(super) struct Engaged {
+    visit: Arc<Visit>,
+    count: fn(&Visit) -> &AtomicUsize,
+}
 
-impl Drop for Listening {
+impl Drop for Engaged {
     fn drop(&mut self) {
-        self.0.listeners.fetch_sub(1, Relaxed);
+        (self.count)(&self.visit).fetch_sub(1, Relaxed);
     }
 }
 
