@@ -20,7 +20,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use whub_core::Fault;
 use whub_proto::Code;
-use whub_transport::{DialError, Stream};
+use whub_transport::{DialError, Distrust, Stream};
 use whub_ws::handshake::{VERSION, accept_key};
 use whub_ws::{CloseCode, encode_close};
 
@@ -331,7 +331,15 @@ pub(super) fn describe(error: &DialError) -> String {
         DialError::Late { within, .. } => format!("no answer within {within:?}"),
         DialError::Unknown { host, source } => format!("the host {host} cannot be found: {source}"),
         DialError::Unreachable { source, .. } => source.to_string(),
-        DialError::Tls { source, .. } => format!("no TLS: {source}"),
+        DialError::Tls { source, .. } => {
+            let what_to_do = match error.distrust() {
+                Some(Distrust::Authority) => "; name its authority in tls_roots",
+                Some(Distrust::Name) => "; dial it by a name that it is for",
+                None if error.may_not_be_tls() => "; it may be ws or http, not wss or https",
+                Some(Distrust::Other) | None => "",
+            };
+            format!("no TLS: {source}{what_to_do}")
+        }
         DialError::NotAHub { .. } | DialError::Trust(_) => error.to_string(),
     }
 }

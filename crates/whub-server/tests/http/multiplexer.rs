@@ -63,15 +63,25 @@ impl Talker {
     }
 
     pub(crate) async fn join(node: &Node) -> Self {
+        Self::join_with(node, "").await
+    }
+
+    /// With these fields in its request.
+    pub(crate) async fn join_with(node: &Node, fields: &str) -> Self {
         let mut browser = Browser::visit(node).await;
-        let answer = browser.ask(&format!("GET /gateway\n{HANDSHAKE}"), b"").await;
+        let answer = browser.ask(&format!("GET /gateway\n{HANDSHAKE}\n{fields}"), b"").await;
         assert_eq!(answer.status, 101, "{answer:?}");
         Self::new(browser.socket, Role::Client)
     }
 
     /// After the handshake, with these routes.
     pub(crate) async fn open(node: &Node, routes: &[&str]) -> Self {
-        let mut client = Self::join(node).await;
+        Self::open_with(node, "", routes).await
+    }
+
+    /// With these fields in its request.
+    pub(crate) async fn open_with(node: &Node, fields: &str, routes: &[&str]) -> Self {
+        let mut client = Self::join_with(node, fields).await;
         client.say("{event: SMHandshake, data: SYN}").await;
         client.hears("{event: SMHandshake, data: SYN/ACK}").await;
         client.say("{event: SMHandshake, data: ACK}").await;
