@@ -64,7 +64,7 @@ pub(crate) struct Opened {
     pub(crate) early: Vec<u8>,
     /// The head of its answer.
     pub(crate) headers: HeaderMap,
-    /// Its place at an upstream; there is none indoors.
+    /// Its place at an upstream; there is none indoors, or for those who only look.
     pub(crate) occupied: Option<Occupied>,
 }
 
@@ -97,7 +97,8 @@ pub(crate) async fn open(route: &Route, asked: &Asked<'_>) -> Result<Outcome, Fa
     let mut last = None;
     while let Some(upstream) = route.choose(&tried) {
         tried.push(Arc::clone(&upstream));
-        match ask(&route.endpoint, &upstream, asked).await {
+        let occupied = Route::occupy(&upstream);
+        match ask(&route.endpoint, &upstream, asked, Some(occupied)).await {
             Ok(outcome) => {
                 route.note_up(&upstream);
                 return Ok(outcome);
@@ -154,13 +155,13 @@ pub(crate) async fn connect(route: &Route) -> Result<(Occupied, Stream), Fault> 
     Err(route.is_down(last))
 }
 
-/// A WebSocket with one upstream, or words why not.
+/// A WebSocket with one upstream, or words why not. Nobody uses it, so it does not count.
 pub(super) async fn open_at(
     endpoint: &Endpoint,
-    upstream: &Arc<Upstream>,
+    upstream: &Upstream,
     asked: &Asked<'_>,
 ) -> Result<Opened, String> {
-    match ask(endpoint, upstream, asked).await {
+    match ask(endpoint, upstream, asked, None).await {
         Ok(Outcome::Opened(opened)) => Ok(*opened),
         Ok(Outcome::Answered(answer)) => Err(format!("the handshake is answered with {}", answer.status())),
         Err(Unopened::Broken(why) | Unopened::Unreachable(why) | Unopened::Unanswered(why)) => Err(why),
@@ -177,15 +178,19 @@ enum Unopened {
     Broken(String),
 }
 
-async fn ask(endpoint: &Endpoint, upstream: &Arc<Upstream>, asked: &Asked<'_>) -> Result<Outcome, Unopened> {
-    let occupied = Route::occupy(upstream);
+async fn ask(
+    endpoint: &Endpoint,
+    upstream: &Upstream,
+    asked: &Asked<'_>,
+    occupied: Option<Occupied>,
+) -> Result<Outcome, Unopened> {
     // The dialer keeps to `connect_timeout` itself.
     let stream = upstream.connect().await.map_err(|error| Unopened::Unreachable(describe(&error)))?;
     let url = &upstream.url;
     let target = target(url, asked.rest, asked.query);
     let handshake = Handshake::new(endpoint, &url.server.authority(), &target, asked);
     let within = endpoint.connect_timeout;
-    match timeout(within, handshake.map_err(Unopened::Broken)?.shake(stream, Some(occupied))).await {
+    match timeout(within, handshake.map_err(Unopened::Broken)?.shake(stream, occupied)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Unopened::Unanswered(format!("no answer within {within:?}"))),
     }

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use whub_server::config::{Endpoint, Health, Secret, Target};
 
-use crate::actor::{Actor, MUTE, field, meet, refusal, report, report_when_up, upgrade};
+use crate::actor::{Actor, MUTE, field, meet, refusal, report, report_when, report_when_up, upgrade};
 use crate::browser::Browser;
 use crate::common::{Node, SOON};
 use crate::multiplexer::Talker;
@@ -101,6 +101,18 @@ async fn a_look_by_handshake_is_a_websocket_that_is_closed_in_order() {
     assert_eq!(played.hear().await, crate::multiplexer::Said::Closed(1000));
     assert_eq!(played.hear().await, crate::multiplexer::Said::End);
     assert_eq!(report(&node, "a").await["up"], true);
+}
+
+#[tokio::test]
+async fn a_look_by_handshake_is_no_connection_that_counts() {
+    let actor = Actor::open("a").await;
+    actor.upgrades(MUTE);
+    let node = with(endpoint(&actor.url, Health::WebSocket)).await;
+    // The look is under way for as long as connect_timeout.
+    node.until(|_| !actor.heads().is_empty()).await;
+    let report = report(&node, "a").await;
+    let upstream = &report["upstreams"][0];
+    assert_eq!((&upstream["up"], &upstream["connections"]), (&true.into(), &0.into()), "{report}");
 }
 
 #[tokio::test]
@@ -200,7 +212,11 @@ async fn nobody_looks_at_one_whose_health_is_off_until_a_client_found_it_down() 
     assert_eq!((refusal(&answer).0, refusal(&answer).1.as_str()), (502, "gateway.lost"));
     assert_eq!(report(&node, "a").await["up"], true, "it may have been the client's fault");
     assert_eq!(refusal(&upgrade(&node, "/gateway/a", "").await.1).0, 503);
-    assert_eq!(report(&node, "a").await["up"], false);
+    // It is tried again and again meanwhile, which does not bring it back.
+    let is_down_still = |report: &serde_json::Value| {
+        report["up"] == false && report["upstreams"][0]["down_ms"].as_u64().is_some_and(|time| time > 250)
+    };
+    report_when(&node, "a", is_down_still).await;
     let _actor = Actor::at("a", address).await;
     report_when_up(&node, "a", true).await;
     meet(&node, "a").await;
