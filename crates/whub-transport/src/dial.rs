@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -46,7 +46,8 @@ impl Default for DialOptions {
 pub struct Dialer {
     url: ServerUrl,
     options: DialOptions,
-    tls: OnceCell<Arc<ClientConfig>>,
+    // Held to copy the handle or to put another in its place.
+    tls: Mutex<Arc<OnceCell<Arc<ClientConfig>>>>,
 }
 
 /// Dials once. Who reconnects keeps a [`Dialer`].
@@ -61,13 +62,19 @@ impl Dialer {
     /// Nothing is dialled yet.
     #[must_use]
     pub fn new(url: ServerUrl, options: DialOptions) -> Self {
-        Self { url, options, tls: OnceCell::new() }
+        Self { url, options, tls: Mutex::default() }
     }
 
     /// The server.
     #[must_use]
     pub fn url(&self) -> &ServerUrl {
         &self.url
+    }
+
+    /// Has the authorities read again for the next connection.
+    pub fn forget_trust(&self) {
+        // In a place of its own, so that a dial that is reading the old ones now leaves nothing behind.
+        *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
     }
 
     /// A new connection, TLS agreed where the URL asks for it. Nothing of the protocol inside has been said:
@@ -100,7 +107,8 @@ impl Dialer {
     }
 
     async fn agree(&self, socket: TcpStream, host: &Host) -> Result<Stream, DialError> {
-        let config = self.tls.get_or_try_init(|| self.client_config()).await?.clone();
+        let cell = Arc::clone(&self.tls.lock().unwrap_or_else(PoisonError::into_inner));
+        let config = cell.get_or_try_init(|| self.client_config()).await?.clone();
         let failed = |source| DialError::Tls { server: self.url.to_string(), source };
         let name = server_name(host).map_err(failed)?;
         let tls = TlsConnector::from(config).connect(name, Stream::Tcp(socket)).await.map_err(failed)?;

@@ -192,6 +192,20 @@ async fn an_endpoint_of_another_authority_is_refused() {
 }
 
 #[tokio::test]
+async fn authorities_are_read_again_with_the_configuration() {
+    let (authority, old) = (Authority::new(), Authority::called("the old one"));
+    let behind = authority.node("127.0.0.1", |_| {}).await;
+    let asked = endpoint("a", &format!("{}/debug/echo", behind.url), Some(&old.roots));
+    let config = || Config { endpoints: vec![asked.clone()], ..Config::default() };
+    let node = Node::with(|node| node.endpoints = config().endpoints).await;
+    report_when_up(&node, "a", false).await;
+    std::fs::copy(&authority.roots, &old.roots).unwrap();
+    node.handle.reload(config());
+    report_when_up(&node, "a", true).await;
+    assert_eq!(upgrade(&node, "/gateway/a", "").await.1.status, 101);
+}
+
+#[tokio::test]
 async fn an_endpoint_of_another_name_is_refused() {
     let authority = Authority::new();
     let behind = authority.node("other.example", |_| {}).await;
