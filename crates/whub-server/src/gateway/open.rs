@@ -309,12 +309,15 @@ pub(crate) fn target(url: &EndpointUrl, rest: &str, query: Option<&str>) -> Stri
     format!("{path}{rest}{mark}{}", queries.join("&"))
 }
 
-/// What the configuration wants every request to say.
+/// What the configuration wants every request to say, in place of what the client says under the same names.
 pub(crate) fn add_own_headers(endpoint: &Endpoint, headers: &mut HeaderMap) {
-    // Both were checked when the configuration was read.
+    for (name, _) in &endpoint.headers {
+        headers.remove(name);
+    }
+    // Both were checked when the configuration was read. A name may be there more than once.
     for (name, value) in &endpoint.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
-            headers.insert(name, value);
+            headers.append(name, value);
         }
     }
     if let Some(secret) = &endpoint.authorization

@@ -207,10 +207,15 @@ async fn what_the_hub_says_to_an_endpoint_takes_the_place_of_what_its_clients_sa
     let actor = Actor::open("a").await;
     let mut asked = endpoint("a", &actor.url);
     asked.authorization = Some(Secret::new("of-the-endpoint").unwrap());
-    asked.headers =
-        vec![("x-tenant".to_owned(), "acme".to_owned()), ("cookie".to_owned(), "hub=1".to_owned())];
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    asked.headers = vec![
+        header("x-tenant", "acme"),
+        header("cookie", "hub=1"),
+        header("x-list", "1"),
+        header("x-list", "2"),
+    ];
     let node = Node::with(|config| config.endpoints = vec![asked]).await;
-    let fields = "Authorization: Bearer of-the-client\nX-Tenant: mine\nX-Own: 1\nCookie: a=b";
+    let fields = "Authorization: Bearer of-the-client\nX-Tenant: mine\nX-Own: 1\nX-List: 0\nCookie: a=b";
     assert_eq!(upgrade(&node, "/gateway/a/socket", fields).await.1.status, 101);
     let answer = Browser::visit(&node).await.ask(&format!("GET /gateway/a/page\n{fields}"), b"").await;
     assert_eq!(answer.status, 200);
@@ -232,6 +237,11 @@ async fn what_the_hub_says_to_an_endpoint_takes_the_place_of_what_its_clients_sa
             assert_eq!(field(head, name), Some(value), "{name} in {head}");
             assert_eq!(head.to_lowercase().matches(&format!("\n{name}: ")).count(), 1, "{name} in {head}");
         }
+    }
+    for path in ["/socket", "/page", "/", "/call"] {
+        let lower = head_of(path).to_lowercase();
+        let list: Vec<_> = lower.lines().filter_map(|line| line.strip_prefix("x-list: ")).collect();
+        assert_eq!(list, ["1", "2"], "{lower}");
     }
     // The rest of the client's own reaches the endpoint that it talks to itself.
     for path in ["/socket", "/page"] {
