@@ -24,7 +24,9 @@ mod words;
 pub(crate) use bridge::bridge;
 pub(crate) use carry::{Voice, carry};
 pub(crate) use leg::{Leg, Taken};
-pub(crate) use open::{Asked, Opened, Outcome, add_own_headers, connect, nonce, open, segment, target};
+pub(crate) use open::{
+    Asked, Opened, Outcome, add_own_headers, connect, nonce, offers, open, segment, target,
+};
 pub(crate) use process::ProcessState;
 pub(crate) use route::{Route, Seat};
 pub use routes::Change;

@@ -57,6 +57,25 @@ impl Asked<'_> {
     }
 }
 
+/// Those of a client's subprotocols that an endpoint may choose from.
+///
+/// # Errors
+/// When there is none that the endpoint speaks.
+pub(crate) fn offers<'a>(endpoint: &Endpoint, offered: Vec<&'a str>) -> Result<Vec<&'a str>, Fault> {
+    let allowed = &endpoint.protocols;
+    if allowed.is_empty() || offered.is_empty() {
+        return Ok(offered);
+    }
+    let possible: Vec<&str> =
+        offered.into_iter().filter(|name| allowed.iter().any(|allowed| allowed == name)).collect();
+    if possible.is_empty() {
+        let (name, allowed) = (&endpoint.name, allowed.join(", "));
+        let reason = format!("the endpoint {name} speaks {allowed}, and none of them was offered");
+        return Err(Fault::fatal(Code::BadRequest, "gateway.subprotocol", reason));
+    }
+    Ok(possible)
+}
+
 /// A WebSocket with an upstream, nothing of it read yet but what came with the handshake.
 #[derive(Debug)]
 pub(crate) struct Opened {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use whub_core::Grants;
 use whub_proto::names::Pattern;
-use whub_proto::{Body, Data, Flags, Hello, Kind, Request};
+use whub_proto::{Body, Data, Flags, Headers, Hello, Kind, Request};
 use whub_server::config::{Config, Endpoint, EndpointAccess, Secret, Target, Token};
 
 use crate::actor::{Actor, field, meet, refusal, report_when, upgrade};
@@ -29,7 +29,7 @@ fn bearer(name: &str) -> String {
 }
 
 /// A client of the protocol who has said who it is.
-async fn client(node: &Node, name: &str) -> Client {
+pub(crate) async fn client(node: &Node, name: &str) -> Client {
     let mut client = node.stranger().await;
     let token = if name.is_empty() { String::new() } else { format!("{name}-secret") };
     client.say(0, &Body::Hello(Hello { token: &token, ..Hello::default() })).await;
@@ -38,14 +38,14 @@ async fn client(node: &Node, name: &str) -> Client {
 }
 
 /// Asks for an endpoint by the protocol.
-async fn ask(client: &mut Client, id: u64, path: &str) -> Heard {
+pub(crate) async fn ask(client: &mut Client, id: u64, path: &str) -> Heard {
     let request = Request { path, method: "WEBSOCKET", ..Request::default() };
     client.say(id, &Body::Request(request)).await;
     client.hear().await
 }
 
 /// The status of an answer over the protocol, or the slug of an error.
-fn outcome(heard: &Heard) -> String {
+pub(crate) fn outcome(heard: &Heard) -> String {
     let frame = heard.frame();
     if let Body::Response(response) = &frame.body {
         return response.status.to_string();
@@ -263,6 +263,19 @@ async fn only_the_subprotocols_of_an_endpoint_are_agreed_on() {
     upgrade(&node, "/gateway/a/silent", "").await;
     let mut many = Talker::open(&node, &["a"]).await;
     many.hears("ROUTENAME=a\na").await;
+    let mut caller = client(&node, "").await;
+    assert_eq!(outcome(&ask(&mut caller, 1, "/gateway/a/call").await), "101");
+    caller.hear().await;
+    for (id, path, offer, expected) in [
+        (3, "/gateway/a/call-none", "soap, wamp", "gateway.subprotocol"),
+        (5, "/gateway/a/call-some", "soap, chat.v1", "101"),
+    ] {
+        let offer = [("sec-websocket-protocol", offer)];
+        let request =
+            Request { path, method: "WEBSOCKET", headers: Headers::new(&offer), ..Request::default() };
+        caller.say(id, &Body::Request(request)).await;
+        assert_eq!(outcome(&caller.hear().await), expected);
+    }
     let offered = |path: &str| {
         let line = format!("GET {path} ");
         let heads = actor.heads();
@@ -272,5 +285,8 @@ async fn only_the_subprotocols_of_an_endpoint_are_agreed_on() {
     assert_eq!(offered("/none"), None, "it was not asked");
     assert_eq!(offered("/some"), Some(Some("chat.v1".to_owned())));
     assert_eq!(offered("/silent"), Some(None));
+    assert_eq!(offered("/call"), Some(Some("chat.v2, chat.v1".to_owned())), "what the hub offers itself");
+    assert_eq!(offered("/call-none"), None);
+    assert_eq!(offered("/call-some"), Some(Some("chat.v1".to_owned())));
     assert_eq!(offered("/"), Some(Some("chat.v2, chat.v1".to_owned())), "what the hub offers itself");
 }

@@ -10,6 +10,7 @@ use whub_server::config::{Endpoint, Health, Secret, Target};
 use crate::actor::{Actor, MUTE, field, meet, refusal, report, report_when, report_when_up, upgrade};
 use crate::browser::Browser;
 use crate::common::{Node, SOON};
+use crate::endpoint_access::{ask, outcome};
 use crate::multiplexer::Talker;
 
 /// An endpoint that is looked at often.
@@ -75,6 +76,8 @@ async fn by_handshakes_it_is_down_while_it_does_not_speak_websocket() {
     assert_eq!(refusal(&answer), (503, "gateway.down".to_owned(), words.to_owned()));
     let answer = Browser::visit(&node).await.ask("GET /gateway/a/mine", b"").await;
     assert_eq!(answer.status, 503, "its HTTP side too");
+    let refused = ask(&mut node.client().await, 1, "/gateway/a/mine").await;
+    assert_eq!(outcome(&refused), "gateway.down", "by the protocol too");
     let mut client = Talker::open(&node, &["a"]).await;
     client.hears("{event: SMRoute, data: route down a}").await;
     client.say("ROUTENAME=a\nhello").await;
