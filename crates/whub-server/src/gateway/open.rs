@@ -352,22 +352,26 @@ fn authorization(secret: &str) -> Cow<'_, str> {
     if secret.contains(' ') { Cow::Borrowed(secret) } else { Cow::Owned(format!("Bearer {secret}")) }
 }
 
-/// What went wrong with a dial, without the words for people who start hubs.
+/// What went wrong with a dial, and what to do about it. Clients hear it too, so it does not say where the endpoint is; the
+/// log does.
 pub(super) fn describe(error: &DialError) -> String {
+    tracing::debug!("{error}");
     match error {
         DialError::Late { within, .. } => format!("no answer within {within:?}"),
-        DialError::Unknown { host, source } => format!("the host {host} cannot be found: {source}"),
+        DialError::Unknown { source, .. } => format!("its host cannot be found: {source}"),
         DialError::Unreachable { source, .. } => source.to_string(),
-        DialError::Tls { source, .. } => {
-            let what_to_do = match error.distrust() {
-                Some(Distrust::Authority) => "; name its authority in tls_roots",
-                Some(Distrust::Name) => "; dial it by a name that it is for",
-                None if error.may_not_be_tls() => "; it may be ws or http, not wss or https",
-                Some(Distrust::Other) | None => "",
-            };
-            format!("no TLS: {source}{what_to_do}")
-        }
-        DialError::NotAHub { .. } | DialError::Trust(_) => error.to_string(),
+        DialError::Tls { source, .. } => match error.distrust() {
+            Some(Distrust::Authority) => format!("no TLS: {source}; name its authority in tls_roots"),
+            Some(Distrust::Name) => {
+                "no TLS: its certificate is for another name; dial it by one that it is for".to_owned()
+            }
+            None if error.may_not_be_tls() => {
+                format!("no TLS: {source}; it may be ws or http, not wss or https")
+            }
+            Some(Distrust::Other) | None => format!("no TLS: {source}"),
+        },
+        DialError::Trust(_) => "its tls_roots cannot be used; whub config check says why".to_owned(),
+        DialError::NotAHub { .. } => error.to_string(),
     }
 }
 
@@ -397,7 +401,28 @@ fn random_bytes<const N: usize>() -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use whub_transport::tls::CertificateError;
+
     use super::*;
+
+    #[test]
+    fn whoever_hears_that_an_endpoint_is_down_does_not_hear_where_it_is() {
+        let (host, within) = ("inside.example".to_owned(), Duration::from_secs(1));
+        let (server, source) = (format!("wss://{host}/"), || io::Error::other("trouble"));
+        for error in [
+            DialError::Late { server: server.clone(), within },
+            DialError::Unknown { host: host.clone(), source: source() },
+            DialError::Unreachable { server: server.clone(), source: source() },
+            DialError::Tls { server, source: source() },
+            DialError::Trust(CertificateError::Empty(format!("/etc/{host}.pem").into())),
+        ] {
+            assert!(error.to_string().contains(&host), "{error}");
+            let described = describe(&error);
+            assert!(!described.contains(&host), "{described}");
+        }
+    }
 
     #[test]
     fn paths_are_joined_by_one_slash_and_queries_by_one_mark() {
