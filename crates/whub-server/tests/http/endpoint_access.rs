@@ -20,7 +20,7 @@ fn endpoint(name: &str, url: &str) -> Endpoint {
 
 fn token(name: &str, call: &[&str]) -> Token {
     let call = call.iter().map(|call| Pattern::parse_own(call).unwrap()).collect();
-    let secret = Secret::new(&format!("{name}-secret")).unwrap();
+    let secret = Secret::new(format!("{name}-secret")).unwrap();
     Token { name: name.to_owned(), secret, grant: Grants { call, ..Grants::none() } }
 }
 
