@@ -2,7 +2,7 @@
 //! moods. What it was asked for is kept, but for connections that ask nothing.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -41,7 +41,7 @@ struct Stage {
 
 impl Actor {
     pub(crate) async fn open(name: &str) -> Self {
-        Self::at(name, "127.0.0.1:0".parse().unwrap()).await
+        Self::at(name, own_address()).await
     }
 
     pub(crate) async fn at(name: &str, address: SocketAddr) -> Self {
@@ -85,6 +85,16 @@ impl Drop for Actor {
     fn drop(&mut self) {
         self.serving.abort();
     }
+}
+
+/// An address of this machine that nobody else has, on a port that the system chooses. So nobody comes to listen there while
+/// an actor is gone.
+pub(crate) fn own_address() -> SocketAddr {
+    static ADDRESSES: AtomicU8 = AtomicU8::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let last = 1 + ADDRESSES.fetch_add(1, Relaxed) % 254;
+    // All of 127.0.0.0/8 is this machine; 127.0 is everybody's.
+    SocketAddr::from(([127, high.max(1), low, last], 0))
 }
 
 async fn serve(listener: TcpListener, stage: Arc<Stage>) {

@@ -7,7 +7,9 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use whub_server::config::{Endpoint, Health, Secret, Target};
 
-use crate::actor::{Actor, MUTE, field, meet, refusal, report, report_when, report_when_up, upgrade};
+use crate::actor::{
+    Actor, MUTE, field, meet, own_address, refusal, report, report_when, report_when_up, upgrade,
+};
 use crate::browser::Browser;
 use crate::common::{Node, SOON};
 use crate::endpoint_access::{ask, outcome};
@@ -192,7 +194,7 @@ async fn a_client_that_has_a_websocket_keeps_it_while_its_endpoint_is_found_down
 
 #[tokio::test]
 async fn nobody_looks_at_one_whose_health_is_off_until_a_client_found_it_down() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind(own_address()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let looked_at = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut other = endpoint(&format!("ws://{}/", looked_at.local_addr().unwrap()), Health::Connect);

@@ -173,7 +173,9 @@ async fn health_is_found_out_through_tls() {
         let node = Node::with(|config| config.endpoints = vec![asked]).await;
         report_when_up(&node, "a", false).await;
         let at = format!("{address}");
-        let _behind = authority.node("127.0.0.1", |config| config.listen = vec![at.parse().unwrap()]).await;
+        let _behind = authority
+            .node(&address.ip().to_string(), |config| config.listen = vec![at.parse().unwrap()])
+            .await;
         report_when_up(&node, "a", true).await;
     }
 }

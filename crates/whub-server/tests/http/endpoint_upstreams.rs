@@ -141,8 +141,13 @@ async fn a_client_whom_the_first_does_not_answer_gets_the_second() {
     let node = with(asked).await;
     assert_eq!(meet(&node, "a").await.1, "two");
     assert!(is_up(&report(&node, "a").await, 0), "it may have been the client's fault");
-    // A refusal is an answer.
+}
+
+#[tokio::test]
+async fn a_client_whom_the_first_refuses_is_refused() {
+    let [one, two, _] = three().await;
     one.upgrades(403);
+    let node = with(endpoint(Balance::First, &[&one.url, &two.url])).await;
     assert_eq!(upgrade(&node, "/gateway/a", "").await.1.status, 403);
 }
 
