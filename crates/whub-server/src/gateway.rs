@@ -25,7 +25,7 @@ mod words;
 pub(crate) use bridge::bridge;
 pub(crate) use carry::{Voice, carry};
 pub(crate) use leg::{Leg, Taken};
-pub(crate) use open::{Asked, Opened, Outcome, add_own_headers, nonce, open, segment, target};
+pub(crate) use open::{Asked, Opened, Outcome, add_own_headers, nonce, offers, open, segment, target};
 pub(crate) use pool::{Line, Passed};
 pub(crate) use process::ProcessState;
 pub(crate) use route::{Route, Seat};

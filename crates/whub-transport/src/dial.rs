@@ -2,11 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{CertificateError as Invalid, ClientConfig};
 use thiserror::Error;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OnceCell;
@@ -46,7 +46,8 @@ impl Default for DialOptions {
 pub struct Dialer {
     url: ServerUrl,
     options: DialOptions,
-    tls: OnceCell<Arc<ClientConfig>>,
+    // Held to copy the handle or to put another in its place.
+    tls: Mutex<Arc<OnceCell<Arc<ClientConfig>>>>,
 }
 
 /// Dials once. Who reconnects keeps a [`Dialer`].
@@ -61,13 +62,19 @@ impl Dialer {
     /// Nothing is dialled yet.
     #[must_use]
     pub fn new(url: ServerUrl, options: DialOptions) -> Self {
-        Self { url, options, tls: OnceCell::new() }
+        Self { url, options, tls: Mutex::default() }
     }
 
     /// The server.
     #[must_use]
     pub fn url(&self) -> &ServerUrl {
         &self.url
+    }
+
+    /// Has the authorities read again for the next connection.
+    pub fn forget_trust(&self) {
+        // In a place of its own, so that a dial that is reading the old ones now leaves nothing behind.
+        *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
     }
 
     /// A new connection, TLS agreed where the URL asks for it. Nothing of the protocol inside has been said:
@@ -100,7 +107,8 @@ impl Dialer {
     }
 
     async fn agree(&self, socket: TcpStream, host: &Host) -> Result<Stream, DialError> {
-        let config = self.tls.get_or_try_init(|| self.client_config()).await?.clone();
+        let cell = Arc::clone(&self.tls.lock().unwrap_or_else(PoisonError::into_inner));
+        let config = cell.get_or_try_init(|| self.client_config()).await?.clone();
         let failed = |source| DialError::Tls { server: self.url.to_string(), source };
         let name = server_name(host).map_err(failed)?;
         let tls = TlsConnector::from(config).connect(name, Stream::Tcp(socket)).await.map_err(failed)?;
@@ -223,6 +231,17 @@ pub enum DialError {
     Trust(CertificateError),
 }
 
+/// What is wrong with a certificate, as far as it matters for what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// Nobody who is believed has signed it.
+    Authority,
+    /// It is for another name than the one that was dialled.
+    Name,
+    /// Its time is over or has not come, or it is no good otherwise.
+    Other,
+}
+
 impl DialError {
     /// Whether the deadline passed.
     #[must_use]
@@ -233,9 +252,36 @@ impl DialError {
     /// Whether the server's certificate is not trusted. A person has to decide: pin it, or name its authority.
     #[must_use]
     pub fn is_untrusted(&self) -> bool {
+        self.distrust().is_some()
+    }
+
+    /// What is wrong with the server's certificate, if that is what is wrong.
+    #[must_use]
+    pub fn distrust(&self) -> Option<Distrust> {
+        let Some(rustls::Error::InvalidCertificate(why)) = self.of_rustls() else { return None };
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "what a person does about it is the same for the others"
+        )]
+        Some(match why {
+            // One that was made anew under its old name is found, but has signed nothing.
+            Invalid::UnknownIssuer | Invalid::BadSignature => Distrust::Authority,
+            Invalid::NotValidForName | Invalid::NotValidForNameContext { .. } => Distrust::Name,
+            _ => Distrust::Other,
+        })
+    }
+
+    /// Whether the server answers as those do that speak no TLS: with something else, or by hanging up.
+    #[must_use]
+    pub fn may_not_be_tls(&self) -> bool {
         let Self::Tls { source, .. } = self else { return false };
-        let inner = source.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-        matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
+        let has_left = matches!(source.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof);
+        has_left || matches!(self.of_rustls(), Some(rustls::Error::InvalidMessage(_)))
+    }
+
+    fn of_rustls(&self) -> Option<&rustls::Error> {
+        let Self::Tls { source, .. } = self else { return None };
+        source.get_ref().and_then(|error| error.downcast_ref())
     }
 
     /// Whether trying again later may help without anyone changing a thing.

@@ -32,7 +32,7 @@ pub mod url;
 pub use address::{AddressError, ListenAddress};
 pub use admission::{AddressSeat, Admission, AdmissionLimits, Young};
 pub use counters::TransportCounters;
-pub use dial::{DialError, DialOptions, Dialer, Trust};
+pub use dial::{DialError, DialOptions, Dialer, Distrust, Trust};
 pub use door::{Door, Opened, Refusal, Talk};
 pub use listener::{Accepted, BindError, Listener};
 pub use network::{Network, Networks};

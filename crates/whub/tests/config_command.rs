@@ -40,13 +40,18 @@ fn the_certificate_is_looked_at() {
 #[test]
 fn what_endpoints_name_is_looked_at() {
     let scratch = Scratch::new();
+    let file = scratch
+        .file("whub.toml", "[[endpoints]]\nname = \"a\"\nurl = \"wss://h\"\ntls_roots = \"/no/roots.pem\"\n");
+    let expected = format!(
+        "whub: {file}:4: endpoint \"a\": tls_roots: cannot read /no/roots.pem: No such file or directory (os error 2)\n"
+    );
+    assert_eq!(whub(&["config", "check", "--config", &file]), (2, String::new(), expected));
+
     let file = scratch.file(
         "whub.toml",
-        "[[endpoints]]\nname = \"a\"\nurl = \"wss://h\"\ntls_roots = \"/no/roots.pem\"\n\
-         command = \"x\"\ncommand_folder = \"/no/folder\"\n",
+        "[[endpoints]]\nname = \"a\"\nurl = \"ws://h\"\ncommand = \"x\"\ncommand_folder = \"/no/folder\"\n",
     );
-    let expected = "whub: endpoint \"a\": tls_roots: cannot read /no/roots.pem: No such file or directory (os error 2)\n\
-                    endpoint \"a\": command_folder: /no/folder is no folder\n";
+    let expected = "whub: endpoint \"a\": command_folder: /no/folder is no folder\n";
     assert_eq!(whub(&["config", "check", "--config", &file]), (2, String::new(), expected.to_owned()));
 
     let ini = scratch.file("config.ini", "[One]\nPort = 1\n[Two]\nPort = 2\nUsage\n");

@@ -1,6 +1,6 @@
 //! Rules between keys, and whether the files that a configuration names are there.
 
-use whub_transport::{ListenAddress, TlsAcceptor, Trust};
+use whub_transport::{ListenAddress, TlsAcceptor};
 
 use super::{Config, Endpoint, Problem, endpoints::own, load::Sources};
 use crate::chain::KNOWN;
@@ -141,26 +141,21 @@ fn cors(config: &Config, sources: &Sources) -> Option<Problem> {
 }
 
 /// Whether the certificate and key of `tls` can be read and belong together, whether every step of the chain is one of
-/// the hub's own, and whether the files and folders of endpoints are there. `whub config check` asks this; a node finds out by itself when it starts.
+/// the hub's own, and whether the folders of endpoints are there. `whub config check` asks this; a node finds out by itself when it starts.
 #[must_use]
 pub fn check_files(config: &Config) -> Vec<Problem> {
     certificate(config)
         .into_iter()
         .chain(steps(config))
-        .chain(config.endpoints.iter().flat_map(places))
+        .chain(config.endpoints.iter().filter_map(folder))
         .collect()
 }
 
-/// The authorities that an endpoint names, and the folder of its process.
-fn places(endpoint: &Endpoint) -> Vec<Problem> {
-    let problem = |text: String| Problem::new(format!("endpoint {:?}: {text}", endpoint.name));
-    let roots = endpoint.tls_roots.as_ref().map(|path| Trust::File(path.clone()).check());
-    let roots = roots.and_then(Result::err).map(|error| problem(format!("tls_roots: {error}")));
-    let folder = endpoint.process.as_ref().and_then(|process| process.folder.as_ref());
-    let folder = folder
-        .filter(|folder| !folder.is_dir())
-        .map(|folder| problem(format!("command_folder: {} is no folder", folder.display())));
-    roots.into_iter().chain(folder).collect()
+/// The folder of an endpoint's process.
+fn folder(endpoint: &Endpoint) -> Option<Problem> {
+    let folder = endpoint.process.as_ref()?.folder.as_ref().filter(|folder| !folder.is_dir())?;
+    let text = format!("endpoint {:?}: command_folder: {} is no folder", endpoint.name, folder.display());
+    Some(Problem::new(text))
 }
 
 fn certificate(config: &Config) -> Option<Problem> {

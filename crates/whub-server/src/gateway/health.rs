@@ -65,7 +65,7 @@ fn pause(endpoint: &Endpoint, failures: u32) -> Duration {
 }
 
 /// One look.
-async fn check(endpoint: &Endpoint, upstream: &Arc<Upstream>) -> Result<(), String> {
+async fn check(endpoint: &Endpoint, upstream: &Upstream) -> Result<(), String> {
     match &endpoint.health {
         // Then only those who want to use it find out; once down, a bare connection tells whether it is back.
         Health::Off if upstream.is_up() => Ok(()),
@@ -81,7 +81,7 @@ async fn check(endpoint: &Endpoint, upstream: &Arc<Upstream>) -> Result<(), Stri
 }
 
 /// A handshake, and a close.
-async fn greet(endpoint: &Endpoint, upstream: &Arc<Upstream>) -> Result<(), String> {
+async fn greet(endpoint: &Endpoint, upstream: &Upstream) -> Result<(), String> {
     let mut opened = open::open_at(endpoint, upstream, &Asked::own(endpoint)).await?;
     opened.say_goodbye().await;
     Ok(())

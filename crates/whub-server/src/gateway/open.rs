@@ -20,7 +20,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use whub_core::Fault;
 use whub_proto::Code;
-use whub_transport::{DialError, Stream};
+use whub_transport::{DialError, Distrust, Stream};
 use whub_ws::handshake::{VERSION, accept_key};
 use whub_ws::{CloseCode, encode_close};
 
@@ -57,6 +57,25 @@ impl Asked<'_> {
     }
 }
 
+/// Those of a client's subprotocols that an endpoint may choose from.
+///
+/// # Errors
+/// When there is none that the endpoint speaks.
+pub(crate) fn offers<'a>(endpoint: &Endpoint, offered: Vec<&'a str>) -> Result<Vec<&'a str>, Fault> {
+    let allowed = &endpoint.protocols;
+    if allowed.is_empty() || offered.is_empty() {
+        return Ok(offered);
+    }
+    let possible: Vec<&str> =
+        offered.into_iter().filter(|name| allowed.iter().any(|allowed| allowed == name)).collect();
+    if possible.is_empty() {
+        let (name, allowed) = (&endpoint.name, allowed.join(", "));
+        let reason = format!("the endpoint {name} speaks {allowed}, and none of them was offered");
+        return Err(Fault::fatal(Code::BadRequest, "gateway.subprotocol", reason));
+    }
+    Ok(possible)
+}
+
 /// A WebSocket with an upstream, nothing of it read yet but what came with the handshake.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -64,7 +83,7 @@ pub(crate) struct Opened {
     pub(crate) early: Vec<u8>,
     /// The head of its answer.
     pub(crate) headers: HeaderMap,
-    /// Its place at an upstream; there is none indoors.
+    /// Its place at an upstream; there is none indoors, or for those who only look.
     pub(crate) occupied: Option<Occupied>,
 }
 
@@ -97,7 +116,8 @@ pub(crate) async fn open(route: &Route, asked: &Asked<'_>) -> Result<Outcome, Fa
     let mut last = None;
     while let Some(upstream) = route.choose(&tried) {
         tried.push(Arc::clone(&upstream));
-        match ask(&route.endpoint, &upstream, asked).await {
+        let occupied = Route::occupy(&upstream);
+        match ask(&route.endpoint, &upstream, asked, Some(occupied)).await {
             Ok(outcome) => {
                 route.note_up(&upstream);
                 return Ok(outcome);
@@ -129,13 +149,13 @@ fn unanswered(route: &Route, why: &str) -> Fault {
     Fault::passing(Code::ProviderLost, "gateway.lost", 1000, reason)
 }
 
-/// A WebSocket with one upstream, or words why not.
+/// A WebSocket with one upstream, or words why not. Nobody uses it, so it does not count.
 pub(super) async fn open_at(
     endpoint: &Endpoint,
-    upstream: &Arc<Upstream>,
+    upstream: &Upstream,
     asked: &Asked<'_>,
 ) -> Result<Opened, String> {
-    match ask(endpoint, upstream, asked).await {
+    match ask(endpoint, upstream, asked, None).await {
         Ok(Outcome::Opened(opened)) => Ok(*opened),
         Ok(Outcome::Answered(answer)) => Err(format!("the handshake is answered with {}", answer.status())),
         Err(Unopened::Broken(why) | Unopened::Unreachable(why) | Unopened::Unanswered(why)) => Err(why),
@@ -152,15 +172,19 @@ enum Unopened {
     Broken(String),
 }
 
-async fn ask(endpoint: &Endpoint, upstream: &Arc<Upstream>, asked: &Asked<'_>) -> Result<Outcome, Unopened> {
-    let occupied = Route::occupy(upstream);
+async fn ask(
+    endpoint: &Endpoint,
+    upstream: &Upstream,
+    asked: &Asked<'_>,
+    occupied: Option<Occupied>,
+) -> Result<Outcome, Unopened> {
     // The dialer keeps to `connect_timeout` itself.
     let stream = upstream.connect().await.map_err(|error| Unopened::Unreachable(describe(&error)))?;
     let url = &upstream.url;
     let target = target(url, asked.rest, asked.query);
     let handshake = Handshake::new(endpoint, &url.server.authority(), &target, asked);
     let within = endpoint.connect_timeout;
-    match timeout(within, handshake.map_err(Unopened::Broken)?.shake(stream, Some(occupied))).await {
+    match timeout(within, handshake.map_err(Unopened::Broken)?.shake(stream, occupied)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Unopened::Unanswered(format!("no answer within {within:?}"))),
     }
@@ -279,12 +303,15 @@ pub(crate) fn target(url: &EndpointUrl, rest: &str, query: Option<&str>) -> Stri
     format!("{path}{rest}{mark}{}", queries.join("&"))
 }
 
-/// What the configuration wants every request to say.
+/// What the configuration wants every request to say, in place of what the client says under the same names.
 pub(crate) fn add_own_headers(endpoint: &Endpoint, headers: &mut HeaderMap) {
-    // Both were checked when the configuration was read.
+    for (name, _) in &endpoint.headers {
+        headers.remove(name);
+    }
+    // Both were checked when the configuration was read. A name may be there more than once.
     for (name, value) in &endpoint.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
-            headers.insert(name, value);
+            headers.append(name, value);
         }
     }
     if let Some(secret) = &endpoint.authorization
@@ -300,14 +327,26 @@ fn authorization(secret: &str) -> Cow<'_, str> {
     if secret.contains(' ') { Cow::Borrowed(secret) } else { Cow::Owned(format!("Bearer {secret}")) }
 }
 
-/// What went wrong with a dial, without the words for people who start hubs.
+/// What went wrong with a dial, and what to do about it. Clients hear it too, so it does not say where the endpoint is; the
+/// log does.
 pub(super) fn describe(error: &DialError) -> String {
+    tracing::debug!("{error}");
     match error {
         DialError::Late { within, .. } => format!("no answer within {within:?}"),
-        DialError::Unknown { host, source } => format!("the host {host} cannot be found: {source}"),
+        DialError::Unknown { source, .. } => format!("its host cannot be found: {source}"),
         DialError::Unreachable { source, .. } => source.to_string(),
-        DialError::Tls { source, .. } => format!("no TLS: {source}"),
-        DialError::NotAHub { .. } | DialError::Trust(_) => error.to_string(),
+        DialError::Tls { source, .. } => match error.distrust() {
+            Some(Distrust::Authority) => format!("no TLS: {source}; name its authority in tls_roots"),
+            Some(Distrust::Name) => {
+                "no TLS: its certificate is for another name; dial it by one that it is for".to_owned()
+            }
+            None if error.may_not_be_tls() => {
+                format!("no TLS: {source}; it may be ws or http, not wss or https")
+            }
+            Some(Distrust::Other) | None => format!("no TLS: {source}"),
+        },
+        DialError::Trust(_) => "its tls_roots cannot be used; whub config check says why".to_owned(),
+        DialError::NotAHub { .. } => error.to_string(),
     }
 }
 
@@ -337,7 +376,28 @@ fn random_bytes<const N: usize>() -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use whub_transport::tls::CertificateError;
+
     use super::*;
+
+    #[test]
+    fn whoever_hears_that_an_endpoint_is_down_does_not_hear_where_it_is() {
+        let (host, within) = ("inside.example".to_owned(), Duration::from_secs(1));
+        let (server, source) = (format!("wss://{host}/"), || io::Error::other("trouble"));
+        for error in [
+            DialError::Late { server: server.clone(), within },
+            DialError::Unknown { host: host.clone(), source: source() },
+            DialError::Unreachable { server: server.clone(), source: source() },
+            DialError::Tls { server, source: source() },
+            DialError::Trust(CertificateError::Empty(format!("/etc/{host}.pem").into())),
+        ] {
+            assert!(error.to_string().contains(&host), "{error}");
+            let described = describe(&error);
+            assert!(!described.contains(&host), "{described}");
+        }
+    }
 
     #[test]
     fn paths_are_joined_by_one_slash_and_queries_by_one_mark() {

@@ -77,6 +77,7 @@ impl Routes {
                 (None, _) => Route::start(endpoint.clone()),
             };
             route.encourage();
+            route.upstreams.iter().for_each(|upstream| upstream.forget_trust());
             table.add(route);
         }
         for known in &before.routes {

@@ -65,6 +65,14 @@ impl Upstream {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The file with the authorities may be another by now; if it was what kept this one down, it is tried at once.
+    pub(super) fn forget_trust(&self) {
+        self.dialer.forget_trust();
+        if self.url.server.tls() && !self.is_up() {
+            self.hope.notify_one();
+        }
+    }
+
     /// A bare stream to it, TLS agreed where the URL says so.
     pub(super) async fn connect(&self) -> Result<Stream, DialError> {
         let stream = self.dialer.connect().await?;

@@ -169,7 +169,9 @@ async fn pass(
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     let handshake = upgrade::read(&parts, &body)?;
-    let offers = offers(route, &handshake)?;
+    let is_own = |name: &str| credentials::is_token(name) || name == upgrade::PLAIN;
+    let offered = handshake.protocols.iter().copied().filter(|name| !is_own(name));
+    let offers = gateway::offers(&route.endpoint, offered.collect())?;
     let mut asked = asked(visit, config, route, &caller, rest, &parts)?;
     asked.protocols = offers.join(", ");
     asked.extensions = parts.headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().cloned().collect();
@@ -186,27 +188,6 @@ async fn pass(
         connection::run_pass(place, stream, early, opened)
     });
     Ok(accepted)
-}
-
-/// The subprotocols that the endpoint may choose from.
-fn offers<'a>(route: &Route, handshake: &Upgrade<'a>) -> Result<Vec<&'a str>, Problem> {
-    let allowed = &route.endpoint.protocols;
-    let is_own = |name: &str| credentials::is_token(name) || name == upgrade::PLAIN;
-    let offers: Vec<&str> = handshake.protocols.iter().copied().filter(|name| !is_own(name)).collect();
-    if allowed.is_empty() || offers.is_empty() {
-        return Ok(offers);
-    }
-    let possible: Vec<&str> =
-        offers.iter().copied().filter(|name| allowed.iter().any(|allowed| allowed == name)).collect();
-    if possible.is_empty() {
-        let detail = format!(
-            "the endpoint {} speaks {}, and none of them was offered",
-            route.name(),
-            allowed.join(", ")
-        );
-        return Err(Problem::new(Code::BadRequest, "gateway.subprotocol", detail));
-    }
-    Ok(possible)
 }
 
 /// The request as the endpoint gets it, but for its handshake.

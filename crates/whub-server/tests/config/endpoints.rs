@@ -155,7 +155,9 @@ fn a_table_says_all_that_an_endpoint_needs() {
                 connect_timeout = \"1s\"\nhealth = \"http:/health?deep\"\nhealth_interval = \"2s\"\nbackoff_max = \"3s\"\n\
                 connections = 7\naccess = \"named\"\nclients = [\"ada\"]\nwhen_down = \"hold 4s\"\nwindow = \"64KiB\"\n\
                 command = \"exec ./chat\"\ncommand_folder = \"/srv\"\ncommand_restarts = 3\ncommand_stop = \"6s\"\n";
-    let config = said().file(file).variable("CHAT", "Bearer s3cret").config();
+    let roots = Scratch::new("roots", &authority());
+    let file = file.replace("roots.pem", &roots.path());
+    let config = said().file(&file).variable("CHAT", "Bearer s3cret").config();
     let [chat] = config.endpoints.as_slice() else { panic!("{:?}", config.endpoints) };
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let seconds = Duration::from_secs;
@@ -167,6 +169,7 @@ fn a_table_says_all_that_an_endpoint_needs() {
         (seconds(1), seconds(2), seconds(3), WhenDown::Hold(seconds(4)))
     );
     assert_eq!((chat.connections, chat.window_bytes), (Some(7), 64 << 10));
+    assert_eq!(chat.tls_roots, Some(PathBuf::from(roots.path())));
     assert_eq!(
         (chat.access, chat.clients.as_slice()),
         (EndpointAccess::Named, ["ada".to_owned()].as_slice())
@@ -178,6 +181,64 @@ fn a_table_says_all_that_an_endpoint_needs() {
     assert_eq!(
         said().file(list).config().endpoints[0].headers,
         [pair("cookie", "a=1"), pair("cookie", "b=2")]
+    );
+}
+
+/// A certificate, in PEM form, that others could be checked by.
+fn authority() -> String {
+    let params = rcgen::CertificateParams::new(vec!["ca.example".to_owned()]).expect("a name");
+    params.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("a certificate").pem()
+}
+
+#[test]
+fn authorities_that_cannot_be_read_are_told_with_their_file() {
+    let said_of = |path: &str| {
+        let file = format!("[[endpoints]]\nname = \"a\"\nurl = \"wss://h\"\ntls_roots = {path:?}\n");
+        said().file(&file).error()
+    };
+    assert_eq!(
+        said_of("/no/roots.pem"),
+        "whub.toml:4: endpoint \"a\": tls_roots: cannot read /no/roots.pem: No such file or directory (os error 2)"
+    );
+    let key = rcgen::KeyPair::generate().expect("a key").serialize_pem();
+    for (name, text, expected) in [
+        ("empty", "", "PATH holds no certificate or no private key in PEM form"),
+        ("words", "not a certificate\n", "PATH holds no certificate or no private key in PEM form"),
+        ("key", &key, "PATH holds no certificate or no private key in PEM form"),
+        ("torn", "-----BEGIN CERTIFICATE-----\nMIIB\n", "PATH is not valid PEM: "),
+        (
+            "garbage",
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+            "a certificate in PATH cannot be used: ",
+        ),
+    ] {
+        let roots = Scratch::new(name, text);
+        let expected =
+            format!("whub.toml:4: endpoint \"a\": tls_roots: {}", expected.replace("PATH", &roots.path()));
+        let error = said_of(&roots.path());
+        assert!(error.starts_with(&expected), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_credential_may_be_the_first_line_of_a_file() {
+    let said_of = |path: &str| {
+        said()
+            .file(&format!("[[endpoints]]\nname = \"a\"\nurl = \"ws://h\"\nauthorization_file = {path:?}\n"))
+    };
+    let file = Scratch::new("credential", "Basic dTpw\nanother line\n");
+    let config = said_of(&file.path()).config();
+    assert_eq!(config.endpoints[0].authorization.as_ref().map(|secret| secret.expose()), Some("Basic dTpw"));
+    let empty = Scratch::new("no-credential", "\n");
+    let error = said_of(&empty.path()).error();
+    let expected = format!(
+        "whub.toml:1: endpoint \"a\" wants its authorization from {}, whose first line ",
+        empty.path()
+    );
+    assert!(error.starts_with(&expected), "{error}");
+    assert_eq!(
+        said_of("/no/such").error(),
+        "whub.toml:1: endpoint \"a\" wants its authorization from /no/such: No such file or directory (os error 2)"
     );
 }
 

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod actor;
 mod bodies;
 mod bridges;
 mod browser;
@@ -13,6 +14,10 @@ mod channels;
 mod compression;
 mod cors;
 mod discovery;
+mod endpoint_access;
+mod endpoint_health;
+mod endpoint_tls;
+mod endpoint_upstreams;
 mod endpoints;
 mod forwarded;
 mod hosts;

@@ -15,7 +15,7 @@ const HANDSHAKE: &str = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-
 
 /// What a socket said.
 #[derive(Debug, PartialEq, Clone)]
-enum Said {
+pub(crate) enum Said {
     Text(String),
     Binary(Vec<u8>),
     Closed(u16),
@@ -23,7 +23,7 @@ enum Said {
 }
 
 /// Either end of a WebSocket, by hand.
-struct Talker {
+pub(crate) struct Talker {
     socket: TcpStream,
     decoder: Decoder,
     role: Role,
@@ -35,7 +35,7 @@ struct Talker {
 }
 
 impl Talker {
-    fn new(socket: TcpStream, role: Role) -> Self {
+    pub(crate) fn new(socket: TcpStream, role: Role) -> Self {
         let decoder = Decoder::new(role, Limits::default());
         Self {
             socket,
@@ -47,16 +47,41 @@ impl Talker {
         }
     }
 
-    async fn join(node: &Node) -> Self {
+    /// Takes the handshake of the other end, unless that only looks.
+    pub(crate) async fn greet(mut socket: TcpStream) -> Option<Self> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && socket.read_buf(&mut head).await.unwrap() > 0 {}
+        let head = String::from_utf8(head).unwrap();
+        let key = head.lines().find_map(|line| line.strip_prefix("Sec-Websocket-Key: "))?;
+        let accept = whub_ws::handshake::accept_key(key.as_bytes());
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        Some(Self::new(socket, Role::Server))
+    }
+
+    pub(crate) async fn join(node: &Node) -> Self {
+        Self::join_with(node, "").await
+    }
+
+    /// With these fields in its request.
+    pub(crate) async fn join_with(node: &Node, fields: &str) -> Self {
         let mut browser = Browser::visit(node).await;
-        let answer = browser.ask(&format!("GET /gateway\n{HANDSHAKE}"), b"").await;
+        let answer = browser.ask(&format!("GET /gateway\n{HANDSHAKE}\n{fields}"), b"").await;
         assert_eq!(answer.status, 101, "{answer:?}");
         Self::new(browser.socket, Role::Client)
     }
 
     /// After the handshake, with these routes.
-    async fn open(node: &Node, routes: &[&str]) -> Self {
-        let mut client = Self::join(node).await;
+    pub(crate) async fn open(node: &Node, routes: &[&str]) -> Self {
+        Self::open_with(node, "", routes).await
+    }
+
+    /// With these fields in its request.
+    pub(crate) async fn open_with(node: &Node, fields: &str, routes: &[&str]) -> Self {
+        let mut client = Self::join_with(node, fields).await;
         client.say("{event: SMHandshake, data: SYN}").await;
         client.hears("{event: SMHandshake, data: SYN/ACK}").await;
         client.say("{event: SMHandshake, data: ACK}").await;
@@ -69,11 +94,11 @@ impl Talker {
         client
     }
 
-    async fn say(&mut self, text: &str) {
+    pub(crate) async fn say(&mut self, text: &str) {
         self.send(Opcode::Text, text.as_bytes()).await;
     }
 
-    async fn send(&mut self, opcode: Opcode, payload: &[u8]) {
+    pub(crate) async fn send(&mut self, opcode: Opcode, payload: &[u8]) {
         let mut frame = Vec::new();
         match self.role {
             Role::Client => encode_masked(&mut frame, opcode, payload, [1, 2, 3, 4]),
@@ -82,11 +107,11 @@ impl Talker {
         self.socket.write_all(&frame).await.unwrap();
     }
 
-    async fn hears(&mut self, text: &str) {
+    pub(crate) async fn hears(&mut self, text: &str) {
         assert_eq!(self.hear().await, Said::Text(text.to_owned()));
     }
 
-    async fn hear(&mut self) -> Said {
+    pub(crate) async fn hear(&mut self) -> Said {
         loop {
             if let Some(said) = self.said.pop_front() {
                 return said;
@@ -143,20 +168,9 @@ impl Stage {
     async fn accept(&self) -> Talker {
         loop {
             let accepted = tokio::time::timeout(SOON, self.listener.accept()).await.expect("a connection");
-            let (mut socket, _) = accepted.unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") && socket.read_buf(&mut head).await.unwrap() > 0 {}
-            let head = String::from_utf8(head).unwrap();
-            let Some(key) = head.lines().find_map(|line| line.strip_prefix("Sec-Websocket-Key: ")) else {
-                continue;
-            };
-            let accept = whub_ws::handshake::accept_key(key.as_bytes());
-            let answer = format!(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Accept: {accept}\r\n\r\n"
-            );
-            socket.write_all(answer.as_bytes()).await.unwrap();
-            return Talker::new(socket, Role::Server);
+            if let Some(talker) = Talker::greet(accepted.unwrap().0).await {
+                return talker;
+            }
         }
     }
 }

@@ -213,6 +213,14 @@ pub enum CertificateError {
     /// The file is PEM, or text, without what is wanted.
     #[error("{} holds no certificate or no private key in PEM form", .0.display())]
     Empty(PathBuf),
+    /// One of its certificates cannot be used to check others by.
+    #[error("a certificate in {} cannot be used: {source}", path.display())]
+    Authority {
+        /// Which file.
+        path: PathBuf,
+        /// What rustls said.
+        source: rustls::Error,
+    },
     /// Certificate and key do not fit, or are of a kind rustls does not know.
     #[error("{} and {} cannot be used together: {source}", certificate.display(), key.display())]
     Pair {

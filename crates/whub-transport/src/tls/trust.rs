@@ -47,7 +47,8 @@ impl Trust {
             Self::File(path) => {
                 let mut roots = RootCertStore::empty();
                 for certificate in read_certificates(path)? {
-                    roots.add(certificate)?;
+                    let unusable = |source| CertificateError::Authority { path: path.clone(), source };
+                    roots.add(certificate).map_err(unusable)?;
                 }
                 builder.with_root_certificates(roots)
             }

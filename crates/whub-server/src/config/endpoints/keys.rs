@@ -115,7 +115,7 @@ pub(crate) static ENDPOINT_KEYS: &[Key<EndpointDraft>] = &[
     unset(
         "tls_roots",
         Field::Path(|e| &mut e.tls_roots),
-        "PEM file of the authorities that are believed, instead of the system's.",
+        "PEM file of the authorities that are believed, instead of the system's; read again with the configuration.",
     ),
     key(
         "connect_timeout",
@@ -142,7 +142,7 @@ pub(crate) static ENDPOINT_KEYS: &[Key<EndpointDraft>] = &[
         "connections",
         Field::CountOrNone(|e| &mut e.connections),
         "none",
-        "Connections to the endpoint at a time, all upstreams together.",
+        "WebSockets to the endpoint at a time, all upstreams together; requests to its HTTP side are not counted.",
     ),
     key(
         "access",

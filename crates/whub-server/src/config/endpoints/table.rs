@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use whub_proto::names::{Channel, PairId, ServicePath};
+use whub_transport::Trust;
 
 use super::{
     Endpoint, EndpointAccess, Process, Target, ini_file,
@@ -120,6 +121,7 @@ fn finish(
     let target = target(written, &name, report)?;
     together(written, &name, &target, report);
     itself(written, &name, &target, config, report);
+    authorities(written, &name, report);
     let authorization = authorization(written, &name, environment, report);
     let draft = &written.draft;
     let process = draft.command.clone().map(|command| Process {
@@ -263,6 +265,14 @@ fn itself(written: &Written, name: &str, target: &Target, config: &Config, repor
         if let Some(listener) = own::listeners(config).find(|listener| url.reaches(listener)) {
             report.problem(written.at(key), own::sentence(name, url, listener));
         }
+    }
+}
+
+/// An endpoint whose authorities cannot be read would be down until somebody looks into the log.
+fn authorities(written: &Written, name: &str, report: &mut Report) {
+    let Some(path) = &written.draft.tls_roots else { return };
+    if let Err(error) = Trust::File(path.clone()).check() {
+        report.problem(written.at("tls_roots"), format!("endpoint {name:?}: tls_roots: {error}"));
     }
 }
 

@@ -56,13 +56,14 @@ async fn open(node: &Arc<Node>, request: LocalRequest) -> Result<LocalAnswer, Fa
     };
     route.admit(&identity)?;
     demand_upstreams(&route)?;
+    let protocols = protocols(&route, &request)?;
     let place = Place::take(node, route.name(), Credential::User(request.caller.user.as_str().into()))?;
     let rest = if request.rest.is_empty() { String::new() } else { format!("/{}", request.rest) };
     let asked = Asked {
         rest: &rest,
         query: Some(request.query.as_str()).filter(|query| !query.is_empty()),
         headers: headers(&request),
-        protocols: request.header("sec-websocket-protocol").unwrap_or_default().to_owned(),
+        protocols,
         extensions: Vec::new(),
     };
     let opened = match gateway::open(&route, &asked).await? {
@@ -93,6 +94,16 @@ fn demand_upstreams(route: &Route) -> Result<(), Fault> {
     };
     let reason = format!("the endpoint {} is of the hub itself: {instead} instead", route.name());
     Err(Fault::fatal(Code::BadRequest, "gateway.target", reason))
+}
+
+/// What the endpoint is offered: what the caller names, as far as the endpoint speaks it, or else what that speaks.
+fn protocols(route: &Route, request: &LocalRequest) -> Result<String, Fault> {
+    let list = request.header("sec-websocket-protocol").unwrap_or_default();
+    let offered: Vec<&str> = list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    if offered.is_empty() {
+        return Ok(route.endpoint.protocols.join(", "));
+    }
+    Ok(gateway::offers(&route.endpoint, offered)?.join(", "))
 }
 
 /// What the chain let pass, but for what the handshake says itself.
