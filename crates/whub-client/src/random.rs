@@ -26,6 +26,12 @@ impl std::fmt::Debug for Keys {
     }
 }
 
+/// A number that nobody else has.
+pub(crate) fn number() -> u64 {
+    // Without the system's random source: one that other processes hardly have at the same time.
+    getrandom::u64().unwrap_or_else(|_| std::process::id().into())
+}
+
 /// A number from 0 up to, not including, 1.
 pub(crate) fn fraction() -> f64 {
     let bits = getrandom::u64().unwrap_or(u64::MAX / 2) >> 11;

@@ -138,6 +138,7 @@ async fn the_application_sees_its_own_paths_and_who_asked() {
         assert_eq!(asked.field("x-forwarded-host"), Some(hub.authority.as_str()));
         assert_eq!(asked.field("x-forwarded-proto"), Some("http"));
         assert_eq!(asked.field("x-tenant"), Some("acme"));
+        assert!(asked.field("via").is_some_and(|via| via.starts_with("whub/1 whub-")), "{}", asked.head);
         assert_eq!(asked.field("transfer-encoding"), None);
         assert_eq!(asked.field("content-length"), None);
         asked
@@ -404,6 +405,30 @@ async fn a_host_of_its_own_is_the_applications_alone() {
         }
     };
     tokio::join!(soon(answered), soon(calls));
+}
+
+#[tokio::test]
+async fn a_hub_that_is_exposed_to_itself_says_so_at_once() {
+    let hub = Hub::start().await;
+    let _exposure =
+        hub.client.expose("loop", format!("http://{}", hub.authority)).keep_prefix(true).await.unwrap();
+    let answer = hub.http("GET /loop/x", "via: 1.1 proxy\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("expose.loop"), "{answer}");
+    let websocket = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let answer = hub.http("GET /loop/x", websocket).await;
+    assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("expose.loop"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_whose_head_is_too_large_is_a_bad_answer() {
+    let (hub, app) = (Hub::start().await, App::start().await);
+    let _exposure = hub.client.expose("shop", app.url()).await.unwrap();
+    let (answer, ()) = tokio::join!(hub.http("GET /shop/", "\r\n"), async {
+        let field = format!("x-large: {}", "x".repeat(70_000));
+        app.asked().await.answer(&format!("HTTP/1.1 200 OK\r\n{field}\r\ncontent-length: 0\r\n\r\n")).await;
+    });
+    assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("service.bad_answer"), "{answer}");
 }
 
 #[tokio::test]

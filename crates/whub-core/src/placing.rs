@@ -215,10 +215,10 @@ impl Hub {
             seat: None,
             service: Arc::clone(service),
         });
+        service.stats.calls.one();
         match self.seat(now.at, &found.roster, call) {
             Ok(place) => {
                 self.counters.calls_accepted.one();
-                service.stats.calls.one();
                 Ok(Placed { place, deadline })
             }
             Err((_, fault)) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Client, World};
 use whub_core::{ServiceSettings, SessionLimits};
-use whub_proto::{Body, Cancel, Credit, Data, Failure, Flags, Register, Request, Response, Unregister};
+use whub_proto::{Body, Cancel, Code, Credit, Data, Failure, Flags, Register, Request, Response, Unregister};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -119,6 +119,33 @@ fn the_deadline_ends_the_call_and_a_late_answer_is_dropped() {
     assert_eq!(caller.hears(), Vec::<String>::new());
     assert_eq!(world.hub.counters.answers_late.read(), 1);
     assert!(provider.closed.is_none());
+}
+
+#[test]
+fn a_provider_may_give_a_call_up_before_and_within_its_answer() {
+    let world = World::new();
+    let (mut caller, mut provider) = (world.client(), world.client());
+    provide(&world, &mut provider, "/a", 1);
+    call(&world, &mut caller, 1, "/a");
+    provider.turn(world.now);
+    provider.says(world.now, 2, &Body::Cancel(Cancel::default()));
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["error #1 502 service.cancelled retry 0"]);
+    call(&world, &mut caller, 3, "/a");
+    provider.turn(world.now);
+    respond(&world, &mut provider, 4, Flags::NONE, b"beg");
+    let cancel = Cancel { code: Code::Internal, reason: "the disk is full" };
+    provider.says(world.now, 4, &Body::Cancel(cancel));
+    // Too late, and counted as such.
+    provider.says(world.now, 4, &Body::Cancel(cancel));
+    caller.turn(world.now);
+    assert_eq!(caller.hears(), ["response #3 200 'beg'", "error #3 500 service.cancelled retry 0"]);
+    let counters = &world.hub.counters;
+    assert_eq!((counters.calls_answered.read(), counters.answers_late.read()), (2, 1));
+    assert!(caller.session.is_quiet());
+    // Of a call that it was never given a provider says nothing.
+    provider.says(world.now, 6, &Body::Cancel(cancel));
+    assert!(provider.closed.is_some());
 }
 
 #[test]

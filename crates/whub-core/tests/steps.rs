@@ -249,6 +249,13 @@ fn names_that_others_may_read_otherwise_do_not_pass() {
 }
 
 #[test]
+fn what_is_blocked_does_not_pass_in_disguise() {
+    let sent = ["x-user", "X_User", "x_internal_key", "x-username"].map(|name| (name, "root"));
+    let rules = HeaderRules { request_block: names(&["x-user", "x-internal-*"]), ..HeaderRules::default() };
+    assert_eq!(seen(HeaderStep::new(rules, PerService::default()), &sent), ["x-username"]);
+}
+
+#[test]
 fn nobody_over_the_protocol_says_which_way_it_came() {
     let sent = [
         ("X-Forwarded-For", "192.0.2.1"),

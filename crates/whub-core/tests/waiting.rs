@@ -122,6 +122,8 @@ fn more_than_may_wait_are_refused_at_once() {
     assert_eq!(caller.hears(), ["error #7 503 service.overloaded retry 500"]);
     let service = world.hub.services.find(&ServicePath::parse("/a").unwrap()).unwrap();
     assert_eq!((service.stats.waited.read(), service.stats.unavailable.read(), service.waiting()), (2, 1, 2));
+    // What was refused was a call too, so that there are never more errors than calls.
+    assert_eq!((service.stats.calls.read(), service.stats.errors.total()), (4, 1));
 }
 
 #[test]

@@ -359,7 +359,7 @@ tables! {
         format: Format,
         /// Header pairs.
         headers: Headers<'a>,
-        /// Request body bytes the provider takes before it sends `Credit`; 0 = 262,144.
+        /// Request body bytes the provider takes on top of the first 262,144, as with `Credit`.
         credit: u32,
     }
 

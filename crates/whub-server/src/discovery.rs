@@ -105,7 +105,7 @@ impl Discovery {
 impl ServiceObserver for Discovery {
     fn changed(&self, event: &ServiceEvent) {
         let told = News::of(event, now().unix_ms);
-        self.lock().departures.note(&told, Instant::now());
+        self.lock().departures.note(&told, Arc::downgrade(&event.provider), Instant::now());
         // Without listeners nobody is left to hear it.
         let _ = self.news.send(Arc::new(told));
     }

@@ -45,7 +45,7 @@ fn the_exit_code_is_the_status() {
 fn the_environment_is_that_of_cgi() {
     let hub = Hub::start(&[]);
     let command = "echo \"$GATEWAY_INTERFACE $REQUEST_METHOD $SCRIPT_NAME $PATH_INFO $QUERY_STRING \
-                   $REMOTE_ADDR $HTTP_X_TAG [$HTTP_AUTHORIZATION$HTTP_COOKIE$HTTP_PROXY]\"";
+                   $REMOTE_ADDR $HTTP_X_TAG $CONTENT_LENGTH [$HTTP_AUTHORIZATION$HTTP_COOKIE$HTTP_PROXY]\"";
     let _provider = provide(&hub, "/app/*rest", &["--exec", command]);
     let secret = "authorization: Basic abc";
     let lines = [
@@ -58,7 +58,7 @@ fn the_environment_is_that_of_cgi() {
     ];
     let (head, body) = hub.http(&lines);
     assert!(head.contains("content-type: text/plain; charset=utf-8\r\n"), "{head}");
-    assert_eq!(String::from_utf8(body).unwrap(), "CGI/1.1 PUT /app /a%20b q=1 127.0.0.1 t []\n");
+    assert_eq!(String::from_utf8(body).unwrap(), "CGI/1.1 PUT /app /a%20b q=1 127.0.0.1 t 0 []\n");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hyper::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, VIA};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 use tokio::sync::Notify;
 use whub_transport::Trust;
@@ -50,6 +50,8 @@ pub(super) struct App {
     manner: Manner,
     /// The value of `Host` that it knows itself by.
     own: String,
+    /// What the exposer calls itself in `Via`, as no other does.
+    via: String,
     /// A request did not reach it.
     pub(super) unreached: Notify,
 }
@@ -60,7 +62,8 @@ type Outgoing = hyper::Request<Upload>;
 impl App {
     pub(super) fn new(url: AppUrl, manner: Manner) -> Self {
         let pool = Arc::new(Pool::new(&url, manner.trust.clone()));
-        Self { own: url.authority(), pool, url, manner, unreached: Notify::new() }
+        let via = format!("whub-{:016x}", crate::random::number());
+        Self { own: url.authority(), via, pool, url, manner, unreached: Notify::new() }
     }
 
     /// Answers one request. Whoever stops waiting hangs up on the application too.
@@ -77,6 +80,9 @@ impl App {
     }
 
     async fn ask(self: Arc<Self>, mount: &Mount, request: Request) -> Result<Reply, ServiceError> {
+        if self.has_passed(&request) {
+            return Err(Trouble::Loop.into());
+        }
         if mount.lacks_slash(&request) && is_page_visit(&request) {
             return Ok(add_slash(&request));
         }
@@ -203,10 +209,20 @@ impl App {
         if !headers.contains_key(&FORWARDED_FOR) && is_address(peer) {
             set(headers, FORWARDED_FOR.clone(), peer);
         }
+        if let Ok(via) = HeaderValue::try_from(format!("whub/1 {}", self.via)) {
+            headers.append(VIA, via);
+        }
         headers.remove(&FORWARDED_PREFIX);
         if !mount.prefix.is_empty() {
             set(headers, FORWARDED_PREFIX.clone(), &mount.prefix);
         }
+    }
+
+    /// Whether the request has been here before: the application leads back to the hub (RFC 9110 section 7.6.3).
+    fn has_passed(&self, request: &Request) -> bool {
+        let vias = request.headers().iter().filter(|(name, _)| name.eq_ignore_ascii_case(VIA.as_str()));
+        let mut hops = vias.flat_map(|(_, hops)| hops.split(','));
+        hops.any(|hop| hop.split_ascii_whitespace().nth(1) == Some(&*self.via))
     }
 
     /// Sends the request: over a connection that was used before if there is one, else over a new one. A server may

@@ -21,6 +21,8 @@ pub(super) enum Trouble {
     Unsent(String),
     /// It took the request and hung up, or answered what is no HTTP.
     Broken(String),
+    /// What it is asked, it asks of the hub: the request has been here before.
+    Loop,
 }
 
 impl Trouble {
@@ -68,6 +70,7 @@ impl std::fmt::Display for Trouble {
             Self::Unreachable(why) => write!(f, "it cannot be reached: {why}"),
             Self::Late(within) => write!(f, "it did not take a connection within {within:?}"),
             Self::Unsent(why) | Self::Broken(why) => write!(f, "it broke off: {why}"),
+            Self::Loop => f.write_str("its address leads back to this service"),
         }
     }
 }
@@ -82,6 +85,7 @@ impl From<Trouble> for ServiceError {
                 Self::not_taken(reason).retry_after(RETRY)
             }
             Trouble::Broken(_) => Self::new(Code::ProviderLost, reason).slug("expose.broken"),
+            Trouble::Loop => Self::new(Code::ProviderLost, reason).slug("expose.loop"),
         }
     }
 }

@@ -259,8 +259,8 @@ impl Session {
         let whole = self.outbox.push_with(id, flags, &response, &answer.payload, self.frame_bytes_max);
         if whole.is_err() {
             if self.outbox.push_with(id, text, &response, &[], self.frame_bytes_max).is_err() {
-                let error =
-                    ServiceError::internal("the headers of the answer are larger than a frame may be");
+                let reason = "the headers of the answer are more than a frame may hold";
+                let error = ServiceError::new(Code::ProviderLost, reason).slug("service.bad_answer");
                 return self.respond_error(id, &error);
             }
             let last = Flags::NONE.with_if(answer.ended, Flags::END);

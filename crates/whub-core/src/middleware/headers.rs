@@ -5,7 +5,7 @@
 //! 1. What concerns one connection alone, and what begins with `whub-`, is the hub's own: a caller's never passes. What
 //!    a caller over the protocol says of its way ([`is_about_the_way`]) passes only if `pass` lists it. A name with white
 //!    space, control characters or letters beyond ASCII never passes.
-//! 2. `block` lists it: it does not pass.
+//! 2. `block` lists it, or its like with `_` for `-`: it does not pass.
 //! 3. `pass`, or the provider's registration, lists it: it passes.
 //! 4. It is a credential or internal ([`is_kept_back`]), or `allow` is not empty and does not list it: it does not
 //!    pass. Everything else does.
@@ -115,7 +115,10 @@ impl Middleware for HeaderStep {
 
 /// `rules`: the service's before the global ones.
 fn decide(rules: &[&HeaderRules], name: &str, wanted: &[Box<str>]) -> bool {
-    if !is_plain(name) || is_hubs_own(name) || rules.iter().any(|rules| rules.request_block.contains(name)) {
+    if !is_plain(name)
+        || is_hubs_own(name)
+        || rules.iter().any(|rules| rules.request_block.contains_alike(name))
+    {
         return false;
     }
     let is_wanted = || wanted.iter().any(|known| &**known == "*" || known.eq_ignore_ascii_case(name));

@@ -35,6 +35,13 @@ impl HeaderNames {
     pub fn contains(&self, name: &str) -> bool {
         self.0.iter().any(|entry| entry.matches(name))
     }
+
+    /// The same with `_` and `-` being one, as they are to applications behind CGI and its descendants: what is on a
+    /// list of the forbidden is to come in neither way.
+    #[must_use]
+    pub fn contains_alike(&self, name: &str) -> bool {
+        self.0.iter().any(|entry| entry.matches_alike(name))
+    }
 }
 
 impl FromIterator<HeaderName> for HeaderNames {
@@ -54,6 +61,17 @@ impl HeaderName {
             .get(..self.text.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(self.text.as_bytes()))
     }
+
+    fn matches_alike(&self, name: &str) -> bool {
+        let start =
+            if self.is_prefix { name.as_bytes().get(..self.text.len()) } else { Some(name.as_bytes()) };
+        start.is_some_and(|start| is_alike(start, self.text.as_bytes()))
+    }
+}
+
+fn is_alike(one: &[u8], other: &[u8]) -> bool {
+    let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().map(folded).eq(other.iter().map(folded))
 }
 
 impl FromStr for HeaderName {
@@ -102,6 +120,24 @@ mod tests {
         }
         assert!(names(&["*"]).contains("anything"));
         assert!(!HeaderNames::default().contains("anything"));
+    }
+
+    #[test]
+    fn underscores_are_hyphens_where_it_is_asked_for() {
+        let list = names(&["X-Secret", "x_own", "x-internal-*"]);
+        for (name, is_there) in [
+            ("x_secret", true),
+            ("X-SECRET", true),
+            ("x-own", true),
+            ("X_Internal_A", true),
+            ("x_internal", false),
+            ("xsecret", false),
+            ("", false),
+        ] {
+            assert_eq!(list.contains_alike(name), is_there, "{name}");
+        }
+        assert!(!list.contains("x_secret"));
+        assert!(names(&["*"]).contains_alike("any_thing"));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::services::histogram::Histogram;
 /// Calls of one service, or of one provider of it, since it came.
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// Calls that it was given. Of a service: that were accepted, those that wait included.
+    /// Calls that it was given. Of a service: all that were for it, those that wait or were refused for want of room
+    /// included.
     pub calls: Counter,
     /// Calls that were moved: away from the provider; of a service, to another provider.
     pub moved: Counter,

@@ -185,6 +185,7 @@ impl ClientSession {
             // A provider's error answers a call; a client's errors about anything else change nothing here.
             Body::Error(failure) if id.is_multiple_of(2) && id != 0 => self.handle_final(frame, failure),
             Body::Error(_) => {}
+            Body::Cancel(cancel) if id.is_multiple_of(2) => self.handle_given_up(id, cancel),
             Body::Cancel(_) => self.handle_cancel(id),
             Body::Credit(credit) => self.handle_credit(id, credit.bytes),
             Body::Publish(publish) => self.handle_publish(now, frame, publish),

@@ -330,6 +330,19 @@ impl ClientSession {
         let _ = call.caller.post(Letter::Answer { id: call.id, packet, last: true });
     }
 
+    /// `Cancel` with an id of the hub: the provider gives the call up, whatever it has said of it already.
+    pub(super) fn handle_given_up(&mut self, id: u64, cancel: &Cancel<'_>) {
+        let Some(mut debt) = self.owed.settle(id) else {
+            self.handle_late(id);
+            return;
+        };
+        let fault = given_up(cancel);
+        debt.call.count_error(fault.code);
+        drop(debt.call.seat.take());
+        self.hub.counters.calls_answered.one();
+        debt.call.fail(fault);
+    }
+
     pub(super) fn handle_provider_credit(&mut self, id: u64, bytes: u32) {
         let Some(debt) = self.owed.get(id) else { return };
         let _ = debt.call.caller.post(Letter::Credit { id: debt.call.id, bytes });
@@ -416,6 +429,13 @@ fn with_moved(failure: &Failure<'_>, moved: u8, payload: &[u8]) -> Packet {
 fn provider_left() -> Fault {
     let reason = "the provider left before its answer was whole; the call may have been carried out";
     Fault::passing(Code::ProviderLost, "service.provider_left", 1, reason)
+}
+
+fn given_up(cancel: &Cancel<'_>) -> Fault {
+    // To a caller that code says that it gave up itself.
+    let code = if cancel.code == Code::Cancelled { Code::ProviderLost } else { cancel.code };
+    let why = if cancel.reason.is_empty() { "" } else { ": " };
+    Fault::fatal(code, "service.cancelled", format!("the service gave the call up{why}{}", cancel.reason))
 }
 
 fn bad_answer() -> Fault {

@@ -1,10 +1,11 @@
 //! News of providers, and who left lately.
 
 use std::collections::VecDeque;
+use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use whub_core::{AccessRule, Hub, ServiceChange, ServiceEvent};
+use whub_core::{AccessRule, Hub, Provider, ServiceChange, ServiceEvent};
 use whub_proto::names::{Channel, Pattern};
 use whub_proto::{Body, Flags, Format, Publish, Writer};
 
@@ -102,12 +103,24 @@ pub(super) fn publish(hub: &Hub, told: &Value) {
 pub(crate) struct Departure {
     news: News,
     at: Instant,
+    /// Where it counts the calls that it finishes.
+    provider: Weak<Provider>,
 }
 
 impl Departure {
     /// As it is listed.
     pub(crate) fn show(&self) -> Value {
-        json!({ "client": self.news.client, "name": self.news.name, "time_ms": self.news.time_ms })
+        json!({
+            "client": self.news.client,
+            "name": self.news.name,
+            "time_ms": self.news.time_ms,
+            "inflight": self.inflight(),
+        })
+    }
+
+    /// Calls that it had when it left, and finishes.
+    fn inflight(&self) -> u32 {
+        self.provider.upgrade().map_or(0, |provider| provider.inflight())
     }
 }
 
@@ -116,18 +129,20 @@ impl Departure {
 pub(super) struct Departures(VecDeque<Departure>);
 
 impl Departures {
-    pub(super) fn note(&mut self, news: &News, at: Instant) {
+    pub(super) fn note(&mut self, news: &News, provider: Weak<Provider>, at: Instant) {
         if news.came {
             return;
         }
         if self.0.len() == DEPARTURES {
             self.0.pop_front();
         }
-        self.0.push_back(Departure { news: news.clone(), at });
+        self.0.push_back(Departure { news: news.clone(), at, provider });
     }
 
     pub(super) fn of(&mut self, pattern: &Pattern, now: Instant) -> Vec<Departure> {
-        self.0.retain(|departure| now.saturating_duration_since(departure.at) < REMEMBERED);
+        self.0.retain(|departure| {
+            now.saturating_duration_since(departure.at) < REMEMBERED || departure.inflight() > 0
+        });
         self.0.iter().rev().filter(|departure| departure.news.pattern == *pattern).cloned().collect()
     }
 }
@@ -155,10 +170,11 @@ mod tests {
     fn departures_are_remembered_for_a_minute() {
         let begin = Instant::now();
         let mut departures = Departures::default();
-        departures.note(&left("/a", "c-1"), begin);
-        departures.note(&left("/b", "c-2"), begin);
-        departures.note(&left("/a", "c-3"), begin + Duration::from_secs(30));
-        departures.note(&News { came: true, ..left("/a", "c-4") }, begin + Duration::from_secs(30));
+        let mut note = |news, at| departures.note(&news, Weak::new(), at);
+        note(left("/a", "c-1"), begin);
+        note(left("/b", "c-2"), begin);
+        note(left("/a", "c-3"), begin + Duration::from_secs(30));
+        note(News { came: true, ..left("/a", "c-4") }, begin + Duration::from_secs(30));
         let a = Pattern::parse("/a").unwrap();
         let mut clients = |seconds| {
             let of = departures.of(&a, begin + Duration::from_secs(seconds));
@@ -168,7 +184,7 @@ mod tests {
         assert_eq!(clients(70), ["c-3"]);
         assert!(clients(100).is_empty());
         for _ in 0..2 * DEPARTURES {
-            departures.note(&left("/a", "c"), begin);
+            departures.note(&left("/a", "c"), Weak::new(), begin);
         }
         assert_eq!(departures.0.len(), DEPARTURES);
     }

@@ -114,6 +114,7 @@ async fn route(
     if parts.method == Method::TRACE || (parts.method == Method::CONNECT && !wants_websocket) {
         return Err(Problem::method(parts.uri.path(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
+    plain_coding(&parts)?;
     if config.limits.header_fields < parts.headers.len() {
         return Err(too_many_fields(config.limits.header_fields));
     }
@@ -161,6 +162,19 @@ async fn route(
             service(visit, config, id, path, parts, body, wants_websocket).await
         }
     }
+}
+
+/// Nothing but chunks, once (RFC 9112 section 6.1): hyper undoes no other coding, and a service would get a body in it
+/// without being told.
+fn plain_coding(parts: &Parts) -> Result<(), Problem> {
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let is_plain =
+        codings.next().is_none_or(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    if is_plain && codings.next().is_none() {
+        return Ok(());
+    }
+    let detail = "of the transfer codings the hub knows `chunked` alone, and that once";
+    Err(Problem::new(Code::Unsupported, "http.transfer_coding", detail))
 }
 
 /// What stands behind `//` in a path is no host here: that is what the request's `Host` is for.

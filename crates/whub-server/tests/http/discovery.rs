@@ -3,7 +3,9 @@
 use serde_json::Value;
 use whub_core::Grants;
 use whub_proto::names::Pattern;
-use whub_proto::{Access, Body, Code, Failure, Flags, Headers, Kind, Register, Response, Strings};
+use whub_proto::{
+    Access, Body, Code, Failure, Flags, Headers, Kind, Register, Response, Strings, Unregister,
+};
 use whub_server::config::{Secret, Token};
 
 use crate::browser::Browser;
@@ -118,6 +120,28 @@ async fn a_provider_that_fails_or_is_full_is_seen_to() {
         call(&node, &mut provider, "/a", Some(Code::Internal)).await;
     }
     assert_eq!(health().await, "failing");
+}
+
+#[tokio::test]
+async fn who_leaves_is_seen_to_finish_its_calls() {
+    let node = Node::start().await;
+    let (mut provider, mut other, mut caller) =
+        (node.client().await, node.client().await, node.client().await);
+    register(&mut provider, Register { path: "/a", ..Register::default() }).await;
+    let request = whub_proto::Request { path: "/a", ..whub_proto::Request::default() };
+    caller.send(1, Flags::END, &Body::Request(request), b"").await;
+    let asked = provider.hear().await;
+    register(&mut other, Register { path: "/a", ..Register::default() }).await;
+    provider.say(3, &Body::Unregister(Unregister { path: "/a", ..Unregister::default() })).await;
+    assert_eq!(provider.hear().await.kind, Kind::Ok);
+    let finishes = async || {
+        let service = read(&node, "/v1/services/a").await;
+        (service["provided_by"].as_array().unwrap().len(), service["left_lately"][0]["inflight"].clone())
+    };
+    assert_eq!(finishes().await, (1, 1.into()));
+    provider.send(asked.id, Flags::END, &Body::Response(Response::default()), b"").await;
+    assert_eq!(caller.hear().await.kind, Kind::Response);
+    assert_eq!(finishes().await, (1, 0.into()));
 }
 
 #[tokio::test]

@@ -96,6 +96,23 @@ async fn ambiguous_requests_get_one_answer_at_most() {
 }
 
 #[tokio::test]
+async fn a_body_in_a_coding_that_nobody_undoes_is_refused() {
+    let node = Node::start().await;
+    for coding in ["gzip, chunked", "gzip\r\nTransfer-Encoding: chunked", "chunked, chunked", ", chunked"] {
+        let head = "POST /nobody HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: ";
+        let (count, text) = answers(&node, &format!("{head}{coding}\r\n\r\n0\r\n\r\n{SECOND}")).await;
+        assert!(count == 1 && text.starts_with("HTTP/1.1 501"), "{coding}: {text}");
+        assert!(text.contains("http.transfer_coding") && text.contains("connection: close"), "{text}");
+    }
+    let (_, text) = answers(
+        &node,
+        "POST /nobody HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n",
+    )
+    .await;
+    assert!(text.starts_with("HTTP/1.1 404"), "{text}");
+}
+
+#[tokio::test]
 async fn an_upgrade_to_something_else_is_an_ordinary_request() {
     let node = Node::start().await;
     let h2c = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\

@@ -98,6 +98,17 @@ async fn a_grant_says_to_whom() {
 }
 
 #[tokio::test]
+async fn who_may_not_send_does_not_learn_how_many_there_are() {
+    let node = Node::with(people).await;
+    let letter = value!({ "to": ["bob", "@night"], "text": "hi" }).to_string();
+    let head = "POST /message/send\nContent-Type: application/json\n";
+    let nobody = json(&ask(&node, "eve", head, &letter).await);
+    let _sessions = [join(&node, "bob", "").await, join(&node, "bob", "").await];
+    let many = json(&ask(&node, "eve", head, &letter).await);
+    assert_eq!((&many["forbidden"], many == nobody), (&value!(2), true), "{many}");
+}
+
+#[tokio::test]
 async fn a_message_that_makes_no_sense_says_what_to_do() {
     let node = Node::start().await;
     for (body, part) in [

@@ -14,7 +14,7 @@ mod validator;
 use std::path::PathBuf;
 
 use clap::Args;
-use whub_client::{Client, Provide as Registering};
+use whub_client::{Client, Offer, Provide as Registering};
 
 use crate::{
     commands::subscribe::tell,
@@ -113,13 +113,22 @@ impl Provide {
 
     async fn provide(&self, client: &Client, service: Service) -> Result<(), Failure> {
         let stopped = stop();
-        let provide = service.register(client, &self.pattern).offer(self.offer.offer());
+        let provide = service.register(client, &self.pattern).offer(self.offer());
         let registration = provide.max_inflight(self.offer.max_inflight(MAX_INFLIGHT)).await?;
         output::note(&format!("providing {}", registration.pattern()));
         tokio::select! {
             ended = client.closed() => ended.map_or(Ok(()), |error| Err(error.into())),
             () = stopped => Ok(client.drain().await?),
         }
+    }
+
+    fn offer(&self) -> Offer {
+        let mut offer = self.offer.offer();
+        // Programs that speak CGI read as much of their input as CONTENT_LENGTH says, and nothing without it.
+        if self.how.exec.is_some() {
+            offer.pass_headers.push("content-length".to_owned());
+        }
+        offer
     }
 
     fn output(&self) -> exec::Output {

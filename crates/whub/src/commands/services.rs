@@ -153,7 +153,11 @@ fn whole(service: &Value) -> String {
     }
     for left in service["left_lately"].as_array().into_iter().flatten() {
         let time = time_of_day(left["time_ms"].as_u64().unwrap_or(0));
-        shown.push_str(&format!("{} left at {time} UTC\n", who(left)));
+        let finishes = match left["inflight"].as_u64() {
+            None | Some(0) => String::new(),
+            Some(calls) => format!(", and finishes the calls that it has: {calls}"),
+        };
+        shown.push_str(&format!("{} left at {time} UTC{finishes}\n", who(left)));
     }
     shown
 }
@@ -279,7 +283,7 @@ mod tests {
             "latency_buckets": [[0.9, 1], [1.0, 1], [7.5, 4]],
             "provided_by": [{ "client": "c-1", "name": "north", "inflight": 1, "inflight_max": 4,
                                "description": "adds\nup", "metadata": { "zone": ["a", "b"] } }],
-            "left_lately": [{ "client": "c-2", "name": "", "time_ms": 0 }],
+            "left_lately": [{ "client": "c-3", "name": "", "time_ms": 0, "inflight": 2 }, { "client": "c-2", "name": "", "time_ms": 0 }],
         });
         let shown = whole(&service);
         assert!(
@@ -290,6 +294,10 @@ mod tests {
         assert!(shown.contains(&format!("  up to  8.00 ms         4  {}\n", "#".repeat(40))), "{shown}");
         assert!(shown.contains("north (c-1)") && shown.contains("1/4"), "{shown}");
         assert!(shown.contains("\nnorth (c-1): adds\\nup  zone=a  zone=b\n"), "{shown}");
+        assert!(
+            shown.contains("c-3 left at 00:00:00.000 UTC, and finishes the calls that it has: 2\n"),
+            "{shown}"
+        );
         assert!(shown.ends_with("c-2 left at 00:00:00.000 UTC\n"), "{shown}");
     }
 

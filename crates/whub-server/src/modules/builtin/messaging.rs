@@ -127,17 +127,20 @@ impl Post {
         let mut delivery = Delivery::new(&self.node, from, message)?;
         for address in to {
             let clients = self.clients.find(address);
-            if clients.is_empty() {
-                // Who may not send learns nothing of who is here.
-                let reached = if is_allowed(address, None) { Reached::NotFound } else { Reached::Forbidden };
-                delivery.note(address, None, reached);
-            }
+            let is_empty = clients.is_empty();
+            let mut refused = !is_allowed(address, None) && is_empty;
             for client in clients {
                 if is_allowed(address, Some(&client)) {
                     delivery.send(address, &client).await;
                 } else {
-                    delivery.note(address, None, Reached::Forbidden);
+                    refused = true;
                 }
+            }
+            // Once, however many it would have reached: who may not send learns nothing of who is here.
+            if refused {
+                delivery.note(address, None, Reached::Forbidden);
+            } else if is_empty {
+                delivery.note(address, None, Reached::NotFound);
             }
         }
         Ok(delivery.finish())
