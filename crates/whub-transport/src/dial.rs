@@ -8,13 +8,14 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError as Invalid, ClientConfig};
 use thiserror::Error;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::address::Host;
+use crate::pacing;
 use crate::stream::Stream;
 use crate::tls::{Alpn, CertificateError};
 use crate::url::{ServerUrl, Wire};
@@ -159,6 +160,12 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     mixed
 }
 
+async fn reach(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    pacing::spare(&socket, address.ip());
+    socket.connect(address).await
+}
+
 /// The first address that answers wins. Each gets a head start; one that fails passes on its turn at once.
 async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut waiting = addresses.into_iter();
@@ -166,7 +173,7 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut first_failure = None;
     loop {
         if let Some(address) = waiting.next() {
-            running.spawn(TcpStream::connect(address));
+            running.spawn(reach(address));
         }
         let finished = if waiting.len() == 0 {
             running.join_next().await

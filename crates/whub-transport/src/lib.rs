@@ -19,6 +19,7 @@ pub mod dial;
 pub mod door;
 pub mod listener;
 pub mod network;
+mod pacing;
 pub mod peer;
 pub mod pipe;
 pub mod preface;

@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use crate::address::{Host, ListenAddress};
 use crate::counters::{TransportCounters, count};
+use crate::pacing;
 use crate::peer::{LocalAddress, PeerAddress};
 use crate::stream::Stream;
 
@@ -161,6 +162,7 @@ fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
+    pacing::spare(&socket, address.ip());
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
