@@ -41,22 +41,39 @@ struct State {
     idle: Vec<(SendRequest<Passed>, Instant)>,
     /// Somebody closes those that are not used for long enough.
     is_swept: bool,
+    /// How often all of them were given up: one from before is not kept any more.
+    era: u64,
 }
 
 impl Pool {
-    fn take(&self) -> Option<SendRequest<Passed>> {
+    /// One that is alive, and its era.
+    fn take(&self) -> Option<(SendRequest<Passed>, u64)> {
         let mut state = self.lock();
         while let Some((sender, since)) = state.idle.pop() {
             if since.elapsed() < IDLE_FOR && sender.is_ready() {
-                return Some(sender);
+                return Some((sender, state.era));
             }
         }
         None
     }
 
-    /// Keeps one. True when somebody has to [`Self::sweep`] from now on.
-    fn keep(&self, sender: SendRequest<Passed>) -> bool {
+    fn era(&self) -> u64 {
+        self.lock().era
+    }
+
+    /// Gives up all that wait, and all that are under way once they are done: others may be dialled otherwise.
+    pub(super) fn clear(&self) {
         let mut state = self.lock();
+        state.idle.clear();
+        state.era += 1;
+    }
+
+    /// Keeps one that was dialled in that era. True when somebody has to [`Self::sweep`] from now on.
+    fn keep(&self, sender: SendRequest<Passed>, era: u64) -> bool {
+        let mut state = self.lock();
+        if state.era != era {
+            return false;
+        }
         if state.idle.len() >= IDLE_MAX {
             state.idle.remove(0);
         }
@@ -93,6 +110,7 @@ pub(crate) struct Line {
     pub(crate) sender: SendRequest<Passed>,
     /// Another request has gone over it before.
     pub(crate) is_used: bool,
+    era: u64,
     /// The upstream counts as in use until the answer is through.
     occupied: Occupied,
 }
@@ -107,13 +125,14 @@ impl Line {
         let mut last = None;
         while let Some(upstream) = route.choose(&tried) {
             let occupied = Route::occupy(&upstream);
-            if may_repeat && let Some(sender) = upstream.pool.take() {
-                return Ok(Self { sender, is_used: true, occupied });
+            if may_repeat && let Some((sender, era)) = upstream.pool.take() {
+                return Ok(Self { sender, is_used: true, era, occupied });
             }
+            let era = upstream.pool.era();
             match connect(&upstream).await {
                 Ok(sender) => {
                     route.note_up(&upstream);
-                    return Ok(Self { sender, is_used: false, occupied });
+                    return Ok(Self { sender, is_used: false, era, occupied });
                 }
                 Err(why) => {
                     route.note_down(&upstream, &why);
@@ -136,7 +155,7 @@ impl Line {
             if self.sender.ready().await.is_err() {
                 return;
             }
-            if self.occupied.upstream().pool.keep(self.sender) {
+            if self.occupied.upstream().pool.keep(self.sender, self.era) {
                 tokio::spawn(sweep(Arc::downgrade(self.occupied.upstream())));
             }
         });

@@ -68,6 +68,7 @@ impl Upstream {
     /// The file with the authorities may be another by now; if it was what kept this one down, it is tried at once.
     pub(super) fn forget_trust(&self) {
         self.dialer.forget_trust();
+        self.pool.clear();
         if self.url.server.tls() && !self.is_up() {
             self.hope.notify_one();
         }

@@ -208,6 +208,21 @@ async fn authorities_are_read_again_with_the_configuration() {
 }
 
 #[tokio::test]
+async fn who_is_believed_no_more_is_not_asked_over_a_connection_from_before() {
+    let (authority, other) = (Authority::new(), Authority::called("another"));
+    let behind = authority.node("127.0.0.1", |_| {}).await;
+    let asked = endpoint("a", &behind.url, Some(&authority.roots));
+    let config = || Config { endpoints: vec![asked.clone()], ..Config::default() };
+    let node = Node::with(|node| node.endpoints = config().endpoints).await;
+    let mut browser = Browser::visit(&node).await;
+    assert_eq!(browser.ask("GET /gateway/a/healthz", b"").await.status, 200);
+    std::fs::copy(&other.roots, &authority.roots).unwrap();
+    node.handle.reload(config());
+    let answer = browser.ask("GET /gateway/a/healthz", b"").await;
+    assert_eq!((answer.status, answer.json()["slug"].as_str().unwrap()), (503, "gateway.down"));
+}
+
+#[tokio::test]
 async fn an_endpoint_of_another_name_is_refused() {
     let authority = Authority::new();
     let behind = authority.node("other.example", |_| {}).await;
