@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Node, SOON, framed};
+use common::{Client, Node, SOON, framed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use whub_core::Counters;
 use whub_proto::{Body, Data, Flags, Frame, HEAD_BYTES, Join, Kind, Origin, Publish, Response, RoomMode};
@@ -139,10 +139,8 @@ async fn of_a_conflated_channel_a_slow_subscriber_gets_the_latest_message() {
     node.until(|hub| balanced(&hub.counters)).await;
 }
 
-#[tokio::test]
-async fn a_slow_half_is_waited_for_and_loses_nothing() {
-    const MESSAGES: usize = 3000;
-    let node = Node::with(small_mailboxes).await;
+/// Two halves of a pair, by the id 1.
+async fn couple(node: &Node) -> (Client, Client) {
     let (mut sender, mut receiver) = (node.client().await, node.client().await);
     for client in [&mut sender, &mut receiver] {
         client.say(1, &Body::Join(Join { room: "x", mode: RoomMode::Pair, ..Join::default() })).await;
@@ -150,6 +148,14 @@ async fn a_slow_half_is_waited_for_and_loses_nothing() {
         assert_eq!(client.hear().await.kind, Kind::RoomEvent);
     }
     assert_eq!(sender.hear().await.kind, Kind::RoomEvent);
+    (sender, receiver)
+}
+
+#[tokio::test]
+async fn a_slow_half_is_waited_for_and_loses_nothing() {
+    const MESSAGES: usize = 3000;
+    let node = Node::with(small_mailboxes).await;
+    let (mut sender, mut receiver) = couple(&node).await;
     let sending = tokio::spawn(async move {
         for number in 0..MESSAGES {
             let mut payload = vec![0; 8 * KIB];
@@ -177,13 +183,7 @@ async fn a_half_that_rests_for_many_pings_is_waited_for_too() {
         config.limits.ping = Duration::from_secs(1);
     })
     .await;
-    let (mut sender, mut receiver) = (node.client().await, node.client().await);
-    for client in [&mut sender, &mut receiver] {
-        client.say(1, &Body::Join(Join { room: "x", mode: RoomMode::Pair, ..Join::default() })).await;
-        assert_eq!(client.hear().await.kind, Kind::Ok);
-        assert_eq!(client.hear().await.kind, Kind::RoomEvent);
-    }
-    assert_eq!(sender.hear().await.kind, Kind::RoomEvent);
+    let (sender, mut receiver) = couple(&node).await;
     let (mut hears, mut says) = sender.socket.into_split();
     let sending = tokio::spawn(async move {
         let bytes = framed(1, Flags::NONE, &Body::Data(Data::default()), &[7; 8 * KIB]);

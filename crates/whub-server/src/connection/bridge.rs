@@ -358,18 +358,13 @@ impl Talk for BridgeTalk {
         if let Stage::Closing { until } = self.bridge.stage {
             return if now.at >= until { Flow::Done } else { Flow::Go };
         }
-        if reading.progress {
-            self.bridge.liveness.heard(now.at);
+        if reading.progress || self.bridge.gated {
+            // It reads slowly, or is not being listened to. A ping still shows whether its connection is there.
+            self.bridge.liveness.excuse(now.at);
         }
         match self.bridge.liveness.handle_timeout(now.at) {
             Silence::Bearable => Flow::Go,
             Silence::Ask => {
-                self.socket.speaker(own).ping();
-                Flow::Go
-            }
-            Silence::Dead if self.bridge.gated => {
-                // It is not being listened to. A ping still shows whether its connection is there.
-                self.bridge.liveness.heard(now.at);
                 self.socket.speaker(own).ping();
                 Flow::Go
             }

@@ -135,7 +135,7 @@ impl Talk for ChannelTalk {
 
     fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
         if reading.progress {
-            self.liveness.heard(now.at);
+            self.liveness.excuse(now.at);
         }
         match self.liveness.handle_timeout(now.at) {
             Silence::Bearable => Flow::Go,
