@@ -14,8 +14,9 @@ use crate::http::tie::Tie;
 use crate::http::trailers;
 use crate::http::upload::{Upload, UploadError};
 
-/// Response bytes that the client has taken before the provider is told so.
-const REFILL_BYTES: u32 = WINDOW / 2;
+/// Response bytes that the client has taken before the provider is told so. Told at half a window, it has often sent the
+/// other half before it hears, and waits.
+const REFILL_BYTES: u32 = WINDOW / 4;
 
 /// A call that a provider owes an answer for.
 #[derive(Debug)]
