@@ -18,6 +18,13 @@ use crate::http::upload::{Upload, UploadError};
 /// other half before it hears, and waits.
 const REFILL_BYTES: u32 = WINDOW / 4;
 
+/// A response of which so many bytes were taken is a long one: its window grows, once, by [`WIDER_BYTES`]. With the first
+/// window alone the two ends of a fast stream wait for each other; with four of them it no longer fits the caches.
+const LONG_BYTES: u32 = 4 * WINDOW;
+
+/// What is added to the window of a long response.
+const WIDER_BYTES: u32 = WINDOW;
+
 /// A call that a provider owes an answer for.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -112,12 +119,14 @@ pub(super) struct Download {
     trailers: Option<HeaderMap>,
     /// Taken by the client, not yet told to the provider.
     taken: u32,
+    /// Still to be taken before the response is a long one; 0 once it is.
+    until_long: u32,
     ended: bool,
 }
 
 impl Download {
     pub(super) fn new(exchange: Exchange, first: Bytes) -> Self {
-        Self { exchange, first, trailers: None, taken: 0, ended: false }
+        Self { exchange, first, trailers: None, taken: 0, until_long: LONG_BYTES, ended: false }
     }
 
     /// The next bytes, or what follows them; `None` at the end.
@@ -152,7 +161,14 @@ impl Download {
     }
 
     fn take(&mut self, bytes: Bytes) -> Bytes {
-        self.taken = self.taken.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.taken = self.taken.saturating_add(length);
+        if self.until_long > 0 {
+            self.until_long = self.until_long.saturating_sub(length);
+            if self.until_long == 0 {
+                self.taken = self.taken.saturating_add(WIDER_BYTES);
+            }
+        }
         if self.taken >= REFILL_BYTES {
             self.exchange.tie.refill(std::mem::take(&mut self.taken));
         }

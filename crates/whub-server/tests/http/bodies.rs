@@ -159,6 +159,25 @@ async fn a_download_goes_as_far_as_the_client_reads() {
 }
 
 #[tokio::test]
+async fn a_download_that_goes_on_gets_twice_the_window() {
+    let (node, mut provider) = providing("/down").await;
+    let mut browser = Browser::visit(&node).await;
+    browser.write("GET /down HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let asked = provider.hear().await;
+    provider.say(asked.id, &Body::Response(Response::default())).await;
+    assert_eq!(browser.head().await.status, 200);
+    let piece = vec![7; WINDOW as usize / 4];
+    for sent in 1..=32 {
+        provider.send(asked.id, Flags::NONE, &Body::Data(Data::default()), &piece).await;
+        assert!(browser.chunk().await.unwrap() == piece);
+        let heard = provider.hear().await;
+        let Body::Credit(Credit { bytes }) = heard.frame().body else { panic!("{heard:?}") };
+        // Each piece is given back at once; with the mebibyte comes another window, and no more after that.
+        assert_eq!(bytes, WINDOW / 4 + if sent == 16 { WINDOW } else { 0 }, "after piece {sent}");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_that_vanishes_is_a_cancelled_call() {
     let (node, mut provider) = providing("/x").await;
     for stage in ["waiting", "reading", "sending"] {
