@@ -167,9 +167,9 @@ impl Letter {
         const ENVELOPE: usize = 64;
         ENVELOPE
             + match self {
-                Self::Call(call) => call.request.weight(),
-                Self::Upload { data, .. } => data.weight(),
-                Self::Answer { packet, .. } | Self::Expelled { event: packet, .. } => packet.weight(),
+                Self::Call(call) => call.request.len(),
+                Self::Upload { data, .. } => data.len(),
+                Self::Answer { packet, .. } | Self::Expelled { event: packet, .. } => packet.len(),
                 Self::Failed { fault, .. } | Self::Kick(fault) => fault.reason.len(),
                 Self::Abandon { .. }
                 | Self::Refill { .. }

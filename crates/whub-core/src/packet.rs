@@ -14,10 +14,16 @@ thread_local! {
     static WRITER: RefCell<Writer> = RefCell::new(Writer::default());
 }
 
+/// Shortest payload that lies apart, bytes.
+const APART_BYTES_MIN: usize = 16 * 1024;
+
 /// `Head | via | envelope | payload` with id 0. Cheap to clone; the bytes are shared.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Packet {
+    /// The frame; without its payload, where that lies apart.
     bytes: Bytes,
+    /// The payload, where somebody else's memory holds it.
+    apart: Bytes,
 }
 
 impl Packet {
@@ -30,7 +36,7 @@ impl Packet {
     /// A frame of the hub's own making.
     #[must_use]
     pub fn build_with(body: &Body<'_>, flags: Flags, via: Option<&Via<'_>>, payload: &[u8]) -> Self {
-        Self::try_build(body, flags, via, payload).unwrap_or_else(|_| Self { bytes: too_large() })
+        Self::try_build(body, flags, via, payload).unwrap_or_else(|_| too_large().into())
     }
 
     /// A frame whose strings nobody has bounded yet.
@@ -46,7 +52,7 @@ impl Packet {
         let head = Head::new(body.kind(), 0).with(flags);
         let mut bytes = Vec::with_capacity(HEAD_BYTES + 64 + payload.len());
         WRITER.with_borrow_mut(|writer| writer.frame(&mut bytes, head, via, body, payload))?;
-        Ok(Self { bytes: bytes.into() })
+        Ok(Bytes::from(bytes).into())
     }
 
     /// Passes a peer's frame on: envelope and payload untouched, a new via, the flags given.
@@ -58,18 +64,41 @@ impl Packet {
             let via = via.map_or(Ok(&[][..]), |via| writer.via(via))?;
             write_raw(&mut bytes, head, via, envelope, payload)
         });
-        Self { bytes: if written.is_ok() { bytes.into() } else { too_large() } }
+        if written.is_ok() { Bytes::from(bytes).into() } else { too_large().into() }
+    }
+
+    /// A piece of a body. A long one is shared; of a short one the memory around it might be much longer, so it is copied.
+    #[must_use]
+    pub fn piece(flags: Flags, payload: Bytes) -> Self {
+        if payload.len() < APART_BYTES_MIN {
+            return Self::forward(Kind::Data, flags, None, &[], &payload);
+        }
+        let data = Self::forward(Kind::Data, flags, None, &[], &[]);
+        Self { apart: payload, ..data }
     }
 
     /// Nothing, in place of what is not needed any more.
     pub(crate) fn empty() -> Self {
-        Self { bytes: Bytes::new() }
+        Bytes::new().into()
     }
 
-    /// The frame as bytes, id 0.
+    /// The length of the frame, and what it holds in memory, bytes.
     #[must_use]
-    pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+    #[expect(clippy::len_without_is_empty, reason = "a frame has at least its head")]
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.apart.len()
+    }
+
+    /// The frame as it goes on the wire, id 0.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        [&self.bytes[..], &self.apart].concat()
+    }
+
+    /// A part of the frame that was read from it ([`Self::frame`]), sharing its bytes. Not for payloads.
+    #[must_use]
+    pub fn share(&self, part: &[u8]) -> Bytes {
+        self.bytes.slice_ref(part)
     }
 
     /// The frame's head with the id that the receiving connection uses.
@@ -79,10 +108,16 @@ impl Packet {
         Head::parse(&self.bytes).map_or_else(|| Head::new(Kind::Error, id), |head| Head { id, ..head })
     }
 
-    /// Everything behind the head: via, envelope, payload.
+    /// Everything behind the head: via and envelope, with the payload if it does not lie apart.
     #[must_use]
     pub fn rest(&self) -> &[u8] {
         &self.bytes[HEAD_BYTES..]
+    }
+
+    /// The payload, if it lies apart. It follows [`Self::rest`] on the wire.
+    #[must_use]
+    pub fn apart(&self) -> &Bytes {
+        &self.apart
     }
 
     /// Reads the frame again, for receivers that look inside (HTTP, JSON).
@@ -90,12 +125,16 @@ impl Packet {
     /// # Errors
     /// None in practice: every packet was verified or built by the hub.
     pub fn frame(&self) -> Result<Frame<'_>, FrameError> {
-        Frame::parse(&self.bytes, usize::MAX, Origin::Hub)
+        let frame = Frame::parse(&self.bytes, usize::MAX, Origin::Hub)?;
+        Ok(if self.apart.is_empty() { frame } else { Frame { payload: &self.apart, ..frame } })
     }
 
     /// The payload, sharing the packet's bytes.
     #[must_use]
     pub fn payload(&self) -> Bytes {
+        if !self.apart.is_empty() {
+            return self.apart.clone();
+        }
         let head = self.head(0);
         self.bytes.slice(HEAD_BYTES + usize::from(head.via_len) + usize::from(head.env_len)..)
     }
@@ -104,20 +143,29 @@ impl Packet {
     #[must_use]
     pub fn payload_len(&self) -> usize {
         let head = self.head(0);
-        self.rest().len() - usize::from(head.via_len) - usize::from(head.env_len)
-    }
-
-    /// Bytes that the packet holds in memory.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        self.bytes.len()
+        self.len() - HEAD_BYTES - usize::from(head.via_len) - usize::from(head.env_len)
     }
 }
+
+impl From<Bytes> for Packet {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, apart: Bytes::new() }
+    }
+}
+
+/// As they are on the wire, wherever the payload lies.
+impl PartialEq for Packet {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes.iter().chain(&self.apart).eq(other.bytes.iter().chain(&other.apart))
+    }
+}
+
+impl Eq for Packet {}
 
 impl fmt::Debug for Packet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = self.head(0);
-        write!(f, "Packet({:?}, {:?}, {} bytes)", head.kind, head.flags, self.bytes.len())
+        write!(f, "Packet({:?}, {:?}, {} bytes)", head.kind, head.flags, self.len())
     }
 }
 
@@ -127,4 +175,43 @@ fn too_large() -> Bytes {
     let mut bytes = Vec::with_capacity(HEAD_BYTES);
     Head::new(Kind::Error, 0).write(&mut bytes);
     bytes.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A piece of this length in the middle of more memory.
+    fn piece(length: usize) -> (Bytes, Packet) {
+        let around: Bytes = (0..length + 20).map(|at| at as u8).collect::<Vec<_>>().into();
+        let payload = around.slice(10..10 + length);
+        let packet = Packet::piece(Flags::END, payload.clone());
+        (payload, packet)
+    }
+
+    #[test]
+    fn a_long_piece_is_shared_and_a_short_one_copied() {
+        for (length, shared) in [(0, false), (APART_BYTES_MIN - 1, false), (APART_BYTES_MIN, true)] {
+            let (payload, packet) = piece(length);
+            assert_eq!(packet.payload().as_ptr() == payload.as_ptr(), shared, "{length}");
+            assert_eq!(packet.apart().is_empty(), !shared);
+        }
+    }
+
+    #[test]
+    fn wherever_the_payload_lies_the_frame_is_the_same() {
+        for length in [1, APART_BYTES_MIN] {
+            let (payload, packet) = piece(length);
+            let copied = Packet::forward(Kind::Data, Flags::END, None, &[], &payload);
+            assert_eq!(packet, copied);
+            assert_eq!((packet.len(), packet.payload_len()), (copied.len(), length));
+            assert_eq!(packet.to_vec(), copied.to_vec());
+            let frame = packet.frame().unwrap();
+            assert_eq!(
+                (frame.head.kind, frame.head.flags, frame.payload),
+                (Kind::Data, Flags::END, &payload[..])
+            );
+        }
+        assert_ne!(piece(APART_BYTES_MIN).1, piece(APART_BYTES_MIN + 1).1);
+    }
 }

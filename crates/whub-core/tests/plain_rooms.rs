@@ -63,7 +63,7 @@ impl Plain {
         while let Some(output) = self.talker.poll_output() {
             let bytes = match output {
                 RoomOutput::Entered(number) => format!("(member {number})").into(),
-                RoomOutput::Event(packet) => packet.bytes().to_vec(),
+                RoomOutput::Event(packet) => packet.to_vec(),
                 RoomOutput::Refused(fault) => {
                     format!("(refused {} {})", u16::from(fault.code), fault.slug).into()
                 }

@@ -69,14 +69,13 @@ impl Backlog {
         self.segments.push_back(Segment { bytes, messages });
     }
 
-    /// Adds the session's own bytes, before those that it held up, and lets these go.
-    pub(crate) fn push_own(&mut self, bytes: Bytes) {
-        let index = self.held_from.take().unwrap_or(self.segments.len());
-        if bytes.is_empty() {
-            return;
+    /// Adds the session's own bytes, none of them empty, before those that it held up, and lets these go.
+    pub(crate) fn push_own(&mut self, own: impl Iterator<Item = Bytes>) {
+        let begin = self.held_from.take().unwrap_or(self.segments.len());
+        for (index, bytes) in (begin..).zip(own) {
+            self.bytes += bytes.len();
+            self.segments.insert(index, Segment { bytes, messages: 0 });
         }
-        self.bytes += bytes.len();
-        self.segments.insert(index, Segment { bytes, messages: 0 });
     }
 
     /// What may be written now, as slices; empty when there is nothing.
@@ -153,9 +152,9 @@ mod tests {
         assert_eq!(content(&backlog), b"before ");
         assert_eq!(backlog.advance(7), 0);
         assert_eq!(content(&backlog), b"");
-        backlog.push_own(Bytes::from_static(b"own "));
-        assert_eq!(content(&backlog), b"own others");
-        assert_eq!(backlog.advance(10), 1);
+        backlog.push_own([Bytes::from_static(b"own "), Bytes::from_static(b"too ")].into_iter());
+        assert_eq!(content(&backlog), b"own too others");
+        assert_eq!(backlog.advance(14), 1);
     }
 
     #[test]
@@ -163,7 +162,7 @@ mod tests {
         let mut backlog = Backlog::default();
         backlog.hold();
         backlog.push(Bytes::from_static(b"others"), 1);
-        backlog.push_own(Bytes::new());
+        backlog.push_own(std::iter::empty());
         assert_eq!(content(&backlog), b"others");
     }
 }

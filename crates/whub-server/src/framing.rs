@@ -4,11 +4,26 @@ use whub_core::{Framing, Packet};
 use whub_proto::{Flags, Frame, HEAD_BYTES, Head, Kind, Origin, json};
 use whub_ws::{Opcode, encode_frame, encode_head};
 
+use crate::outgoing::Outgoing;
 use crate::room_text;
 
 /// Appends a frame as the peer wants it. A frame for a plain or private peer is nothing.
 pub(crate) fn encode_packet(out: &mut Vec<u8>, framing: Framing, id: u64, packet: &Packet) {
-    let length = packet.bytes().len();
+    if encode_front(out, framing, id, packet) {
+        out.extend_from_slice(packet.apart());
+    }
+}
+
+/// The same, but a payload that lies apart is shared.
+pub(crate) fn say_packet(own: &mut Outgoing, framing: Framing, id: u64, packet: &Packet) {
+    if encode_front(own, framing, id, packet) && !packet.apart().is_empty() {
+        own.share(packet.apart().clone());
+    }
+}
+
+/// Appends all but a payload that lies apart; true if that is to follow.
+fn encode_front(out: &mut Vec<u8>, framing: Framing, id: u64, packet: &Packet) -> bool {
+    let length = packet.len();
     match framing {
         Framing::Binary => out.extend_from_slice(&encode_head(Opcode::Binary, length, None)),
         // The packet was bounded when it came in, far below 4 GiB.
@@ -16,26 +31,32 @@ pub(crate) fn encode_packet(out: &mut Vec<u8>, framing: Framing, id: u64, packet
         Framing::Json => {
             let mut text = Vec::with_capacity(length * 2);
             encode_message(&mut text, Framing::Json, id, packet);
-            return encode_frame(out, Opcode::Text, &text);
+            encode_frame(out, Opcode::Text, &text);
+            return false;
         }
-        Framing::Room => return room_text::encode_packets(out, std::slice::from_ref(packet)),
-        Framing::Plain | Framing::Private => return,
+        Framing::Room => {
+            room_text::encode_packets(out, std::slice::from_ref(packet));
+            return false;
+        }
+        Framing::Plain | Framing::Private => return false,
     }
-    encode_message(out, framing, id, packet);
+    packet.head(id).write(out);
+    out.extend_from_slice(packet.rest());
+    true
 }
 
 /// Appends a frame as the content of a WebSocket message: itself, or its translation.
 pub(crate) fn encode_message(out: &mut Vec<u8>, dialect: Framing, id: u64, packet: &Packet) {
     match dialect {
         Framing::Json => {
-            let mut whole = Vec::with_capacity(packet.bytes().len());
-            packet.head(id).write(&mut whole);
-            whole.extend_from_slice(packet.rest());
+            let mut whole = Vec::with_capacity(packet.len());
+            encode_message(&mut whole, Framing::Binary, id, packet);
             translate(out, &whole);
         }
         Framing::Binary | Framing::Stream | Framing::Plain | Framing::Room | Framing::Private => {
             packet.head(id).write(out);
             out.extend_from_slice(packet.rest());
+            out.extend_from_slice(packet.apart());
         }
     }
 }
@@ -149,6 +170,8 @@ fn piece_end(rest: &[u8], max: usize, text: bool) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn text(payload: &[u8]) -> Data<'_> {
@@ -182,5 +205,27 @@ mod tests {
             expected.extend_from_slice(piece);
         }
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_payload_that_lies_apart_looks_the_same_to_every_peer() {
+        let payload = Bytes::from(vec![b'x'; 40_000]);
+        let apart = Packet::piece(Flags::END, payload.clone());
+        let copied = Packet::forward(Kind::Data, Flags::END, None, &[], &payload);
+        assert!(!apart.apart().is_empty() && copied.apart().is_empty());
+        for framing in [Framing::Stream, Framing::Binary, Framing::Json, Framing::Room, Framing::Plain] {
+            let (mut expected, mut encoded, mut said) = (Vec::new(), Vec::new(), Outgoing::new());
+            encode_packet(&mut expected, framing, 7, &copied);
+            encode_packet(&mut encoded, framing, 7, &apart);
+            say_packet(&mut said, framing, 7, &apart);
+            assert!(encoded == expected, "{framing:?}");
+            assert!(said.rest(0).collect::<Vec<_>>().concat() == expected, "{framing:?}");
+        }
+        for dialect in [Framing::Binary, Framing::Json] {
+            let (mut expected, mut encoded) = (Vec::new(), Vec::new());
+            encode_message(&mut expected, dialect, 7, &copied);
+            encode_message(&mut encoded, dialect, 7, &apart);
+            assert!(encoded == expected, "{dialect:?}");
+        }
     }
 }

@@ -15,6 +15,7 @@ mod local;
 mod mailbox;
 mod modules;
 mod node;
+mod outgoing;
 mod reload;
 mod report;
 mod room_text;

@@ -14,13 +14,13 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use whub_core::{Framing, Hub, Letter, SessionId};
 use whub_transport::{DirectWriter, QueuedWriter};
 
 use crate::backlog::Backlog;
 use crate::config::SlowPolicy;
 use crate::gaps::Gaps;
+use crate::outgoing::Outgoing;
 
 pub(crate) use mail::{Mail, Private};
 pub(crate) use post::slow_consumer;
@@ -115,20 +115,20 @@ impl PeerMailbox {
     ///
     /// # Errors
     /// When the connection is lost.
-    pub(crate) fn send_own(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send_own(&self, own: &Outgoing) -> io::Result<()> {
         // Only the session itself holds, from the thread that runs this.
-        if bytes.is_empty() && !self.holds.load(Relaxed) {
+        if own.is_empty() && !self.holds.load(Relaxed) {
             return Ok(());
         }
         self.holds.store(false, Relaxed);
         let mut state = self.lock();
         if state.backlog.is_clear() {
-            let written = self.write(&mut state, bytes)?;
-            state.backlog.push_own(Bytes::copy_from_slice(&bytes[written..]));
+            let written = self.write_own(&state, own)?;
+            state.backlog.push_own(own.rest(written));
             return Ok(());
         }
         let held = state.backlog.is_held();
-        state.backlog.push_own(Bytes::copy_from_slice(bytes));
+        state.backlog.push_own(own.rest(0));
         if held && !self.drain(&mut state)? {
             self.wake(&state);
         }

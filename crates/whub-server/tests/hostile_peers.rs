@@ -53,7 +53,7 @@ async fn frames_that_cannot_be_read_end_the_conversation_with_a_reason() {
         let via = whub_proto::Via { client: "root", ..Default::default() };
         let body = Body::Publish(Publish { channel: "x", ..Publish::default() });
         let packet = whub_core::Packet::build_with(&body, Flags::NONE, Some(&via), b"");
-        packet.bytes().to_vec()
+        packet.to_vec()
     };
     let mut hops = Head::new(Kind::Ping, 0);
     hops.hops = 1;

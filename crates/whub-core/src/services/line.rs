@@ -85,7 +85,7 @@ impl Line {
     /// The call, when `most` wait already, or too many bytes, or nobody provides the service any more.
     pub(crate) fn push(&self, waiting: Waiting, most: usize) -> Result<(), Box<Call>> {
         let mut state = self.lock();
-        let bytes = waiting.call.request.weight();
+        let bytes = waiting.call.request.len();
         if state.closed || self.count() >= most || state.bytes + bytes > BYTES_MAX {
             return Err(waiting.call);
         }
@@ -107,7 +107,7 @@ impl Line {
         let Some(waiting) = index.and_then(|index| state.calls.remove(index)) else {
             return Withdrawn::Unknown;
         };
-        state.bytes -= waiting.call.request.weight();
+        state.bytes -= waiting.call.request.len();
         self.count.fetch_sub(1, SeqCst);
         Withdrawn::Back(waiting.call)
     }
@@ -135,7 +135,7 @@ impl Line {
     pub(crate) fn take(&self) -> Option<Waiting> {
         let mut state = self.lock();
         let waiting = state.calls.pop_front()?;
-        state.bytes -= waiting.call.request.weight();
+        state.bytes -= waiting.call.request.len();
         state.in_hand = Some(InHand { key: waiting.call.key(), revoked: false });
         Some(waiting)
     }
@@ -158,7 +158,7 @@ impl Line {
             self.count.fetch_sub(1, SeqCst);
             return Err((waiting.call, revoked));
         }
-        state.bytes += waiting.call.request.weight();
+        state.bytes += waiting.call.request.len();
         state.note(waiting.until);
         state.calls.push_front(waiting);
         Ok(())
@@ -174,7 +174,7 @@ impl Line {
     }
 
     fn leave(&self, state: &mut State, gone: &[Waiting]) {
-        state.bytes -= gone.iter().map(|waiting| waiting.call.request.weight()).sum::<usize>();
+        state.bytes -= gone.iter().map(|waiting| waiting.call.request.len()).sum::<usize>();
         self.count.fetch_sub(gone.len(), SeqCst);
     }
 

@@ -117,7 +117,7 @@ impl ClientSession {
                 let _ = provider.post(Letter::Upload { call, data });
             }
             Place::Waiting(_) => {
-                self.held_bytes += data.weight();
+                self.held_bytes += data.len();
                 call.held.push(data);
             }
         }
@@ -158,7 +158,7 @@ impl ClientSession {
             }
         }
         call.place = place;
-        self.held_bytes -= held.iter().map(Packet::weight).sum::<usize>();
+        self.held_bytes -= held.iter().map(Packet::len).sum::<usize>();
     }
 
     pub(super) fn handle_cancel(&mut self, id: u64) {
@@ -235,7 +235,7 @@ impl ClientSession {
         match self.live.remove(&id)? {
             Live::Call(call) => {
                 self.calls -= 1;
-                self.held_bytes -= call.held.iter().map(Packet::weight).sum::<usize>();
+                self.held_bytes -= call.held.iter().map(Packet::len).sum::<usize>();
                 Some(call)
             }
             other @ (Live::Subscription(_) | Live::Pair(_) | Live::Room(_)) => {

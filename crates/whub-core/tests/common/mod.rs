@@ -247,7 +247,7 @@ struct Alone<'a> {
 
 impl Publication for Alone<'_> {
     fn framed(&self, _: Framing) -> bytes::Bytes {
-        self.packets[0].bytes().clone()
+        self.packets[0].to_vec().into()
     }
 
     fn packets(&self) -> &[Packet] {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf as _, Bytes as Payload};
 use whub_core::{Fault, Letter, Liveness, Mailbox, Now, Packet, Silence, WINDOW};
 use whub_proto::names::ServicePath;
-use whub_proto::{Body, Code, Data, Flags};
+use whub_proto::{Body, Code, Data, Flags, Kind};
 
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::websocket::{Parting, WebSocket};
@@ -19,6 +19,7 @@ use crate::connection::{Bytes, Flow, Reading, Talk};
 use crate::http::Tie;
 use crate::mailbox::Private;
 use crate::node::Node;
+use crate::outgoing::Outgoing;
 
 /// Largest `Data` frame of a message, bytes: small enough that the provider's other calls get their turn.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -135,7 +136,7 @@ impl BridgeTalk {
     }
 
     /// A frame of the service.
-    fn handle_answer(&mut self, packet: &Packet, last: bool, own: &mut Vec<u8>) -> Flow {
+    fn handle_answer(&mut self, packet: &Packet, last: bool, own: &mut Outgoing) -> Flow {
         let Ok(frame) = packet.frame() else {
             return self.fail(own, "the service sent a frame that cannot be read");
         };
@@ -156,7 +157,7 @@ impl BridgeTalk {
         data: &Data<'_>,
         payload: &[u8],
         last: bool,
-        own: &mut Vec<u8>,
+        own: &mut Outgoing,
     ) -> Flow {
         let ends = last || flags.contains(Flags::END);
         if !(ends && payload.is_empty()) && self.bridge.stage == Stage::Open {
@@ -181,12 +182,12 @@ impl BridgeTalk {
     }
 
     /// The service broke its promises: it is told by the call's end, the client by a close.
-    fn fail(&mut self, own: &mut Vec<u8>, reason: &'static str) -> Flow {
+    fn fail(&mut self, own: &mut Outgoing, reason: &'static str) -> Flow {
         self.bridge.part(&Parting { code: INTERNAL, reason: reason.into() });
         self.close(own, INTERNAL, reason)
     }
 
-    fn close(&mut self, own: &mut Vec<u8>, code: u16, reason: &str) -> Flow {
+    fn close(&mut self, own: &mut Outgoing, code: u16, reason: &str) -> Flow {
         match std::mem::replace(&mut self.bridge.stage, Stage::Over) {
             Stage::Open | Stage::Over => self.socket.close(own, code, reason),
             // It has closed first.
@@ -195,7 +196,7 @@ impl BridgeTalk {
     }
 
     /// The hub ends both sides.
-    fn end(&mut self, own: &mut Vec<u8>, fault: &Fault) -> Flow {
+    fn end(&mut self, own: &mut Outgoing, fault: &Fault) -> Flow {
         let code = close_code(fault.code);
         self.bridge.part(&Parting { code, reason: fault.reason.as_ref().into() });
         self.close(own, code, &fault.reason)
@@ -258,7 +259,7 @@ impl Bridge {
     fn send(&mut self, text: bool, piece: &[u8], more: bool) {
         let flags = Flags::NONE.with_if(text, Flags::TEXT).with_if(more, Flags::MORE);
         self.credit -= piece.len() as u64;
-        self.tie.upload_piece(flags, piece);
+        self.tie.upload(Packet::forward(Kind::Data, flags, None, &[], piece));
     }
 
     /// Where the next piece ends that credit covers. A text is cut between characters, so that every piece is text.
@@ -307,7 +308,7 @@ impl Talk for BridgeTalk {
         self.socket.read_space()
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Vec<u8>) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
         let Self { socket, bridge } = self;
         bridge.liveness.heard(now.at);
         let flow = socket.handle_filled(count, own, |_, message| {
@@ -317,7 +318,7 @@ impl Talk for BridgeTalk {
         self.follow(now.at, flow)
     }
 
-    fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+    fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Outgoing) -> Flow {
         match letter {
             Letter::Answer { packet, last, .. } => self.handle_answer(&packet, last, own),
             Letter::Credit { bytes, .. } => {
@@ -352,9 +353,9 @@ impl Talk for BridgeTalk {
         }
     }
 
-    fn handle_private(&mut self, _: Private, _: &mut Vec<u8>) {}
+    fn handle_private(&mut self, _: Private, _: &mut Outgoing) {}
 
-    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Outgoing) -> Flow {
         if let Stage::Closing { until } = self.bridge.stage {
             return if now.at >= until { Flow::Done } else { Flow::Go };
         }

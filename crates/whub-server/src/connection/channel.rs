@@ -13,6 +13,7 @@ use crate::connection::websocket::WebSocket;
 use crate::connection::{Bytes, Fanout, Flow, Reading, Talk};
 use crate::mailbox::Private;
 use crate::node::Node;
+use crate::outgoing::Outgoing;
 
 /// Who publishes, and on what.
 #[derive(Debug)]
@@ -101,7 +102,7 @@ impl Talk for ChannelTalk {
         self.socket.read_space()
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Vec<u8>) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
         self.handle(now, |socket, publish| {
             socket.handle_filled(count, own, |_, message| {
                 publish(message.text, &message.payload);
@@ -110,7 +111,7 @@ impl Talk for ChannelTalk {
         })
     }
 
-    fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+    fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Outgoing) -> Flow {
         match letter.announcement() {
             Some(Announcement::Drain { .. }) => self.socket.close(own, GOING_AWAY, "this node is stopping"),
             Some(Announcement::Kick(fault)) => self.socket.close(own, fault.code.close_code(), &fault.reason),
@@ -122,7 +123,7 @@ impl Talk for ChannelTalk {
         }
     }
 
-    fn handle_private(&mut self, item: Private, own: &mut Vec<u8>) {
+    fn handle_private(&mut self, item: Private, own: &mut Outgoing) {
         let Private::Packet { packet, .. } = item else { return };
         let Ok(frame) = packet.frame() else { return };
         // Gaps have no place in a plain conversation; they are counted.
@@ -133,7 +134,7 @@ impl Talk for ChannelTalk {
         }
     }
 
-    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Outgoing) -> Flow {
         if reading.progress {
             self.liveness.excuse(now.at);
         }

@@ -22,6 +22,7 @@ use crate::connection::{Bytes, Flow, Reading, Talk};
 use crate::framing;
 use crate::mailbox::Private;
 use crate::node::Node;
+use crate::outgoing::Outgoing;
 
 thread_local! {
     /// Its arena is used again by every JSON session of the thread.
@@ -79,7 +80,7 @@ impl ClientTalk {
     }
 
     /// Carries out what the session wants.
-    fn drain(&mut self, now: Now, own: &mut Vec<u8>) -> Flow {
+    fn drain(&mut self, now: Now, own: &mut Outgoing) -> Flow {
         let flow = match &mut self.wire {
             Wire::Binary(socket) | Wire::Json(socket) => self.talk.drain(now, &mut socket.speaker(own)),
             Wire::Stream(_) => self.talk.drain(now, &mut Speaker::bare(own)),
@@ -88,7 +89,7 @@ impl ClientTalk {
     }
 
     /// Ends the conversation in the way of the transport, if it is over.
-    fn finish(&mut self, flow: Flow, own: &mut Vec<u8>) -> Flow {
+    fn finish(&mut self, flow: Flow, own: &mut Outgoing) -> Flow {
         let Some(fault) = self.talk.ended.take() else { return flow };
         match &mut self.wire {
             Wire::Binary(socket) | Wire::Json(socket) => {
@@ -203,7 +204,7 @@ impl Client {
 
     fn write(&self, speaker: &mut Speaker<'_>, id: u64, packet: &Packet) {
         if !self.compresses {
-            return framing::encode_packet(speaker.own, self.dialect, id, packet);
+            return framing::say_packet(speaker.own, self.dialect, id, packet);
         }
         let mut whole = Vec::new();
         framing::encode_message(&mut whole, self.dialect, id, packet);
@@ -259,7 +260,7 @@ impl Talk for ClientTalk {
         }
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Vec<u8>) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
         let Self { wire, talk } = self;
         talk.session.handle_alive(now.at);
         let hub = Arc::clone(&talk.node.hub);
@@ -277,13 +278,13 @@ impl Talk for ClientTalk {
         self.finish(flow, own)
     }
 
-    fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+    fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Outgoing) -> Flow {
         self.talk.rooms.finish(&self.talk.node.hub.counters);
         self.talk.session.handle_letter(now, letter);
         self.drain(now, own)
     }
 
-    fn handle_private(&mut self, item: Private, own: &mut Vec<u8>) {
+    fn handle_private(&mut self, item: Private, own: &mut Outgoing) {
         let (Wire::Binary(socket) | Wire::Json(socket)) = &mut self.wire else { return };
         let mut speaker = socket.speaker(own);
         if item.is_message() {
@@ -301,7 +302,7 @@ impl Talk for ClientTalk {
         }
     }
 
-    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Outgoing) -> Flow {
         // Who is called has to answer; the other half of a pair is waited for, however slowly it reads.
         let is_slow = reading.is_behind && self.talk.session.is_paired();
         if reading.progress || is_slow || self.talk.session.is_waiting() {

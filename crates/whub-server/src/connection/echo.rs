@@ -9,6 +9,7 @@ use whub_core::{Announcement, Hub, Letter, Liveness, Now, Silence};
 use crate::connection::websocket::WebSocket;
 use crate::connection::{Bytes, Flow, Reading, Talk};
 use crate::mailbox::Private;
+use crate::outgoing::Outgoing;
 
 /// An echo.
 pub(crate) struct EchoTalk {
@@ -35,7 +36,7 @@ impl Talk for EchoTalk {
         self.socket.read_space()
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Vec<u8>) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
         self.liveness.heard(now.at);
         self.socket.handle_filled(count, own, |speaker, message| {
             speaker.say(message.text, &message.payload);
@@ -43,7 +44,7 @@ impl Talk for EchoTalk {
         })
     }
 
-    fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+    fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Outgoing) -> Flow {
         match letter.announcement() {
             Some(Announcement::Drain { .. }) => self.socket.close(own, GOING_AWAY, "this node is stopping"),
             Some(Announcement::Kick(fault)) => self.socket.close(own, fault.code.close_code(), &fault.reason),
@@ -52,9 +53,9 @@ impl Talk for EchoTalk {
         }
     }
 
-    fn handle_private(&mut self, _: Private, _: &mut Vec<u8>) {}
+    fn handle_private(&mut self, _: Private, _: &mut Outgoing) {}
 
-    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Outgoing) -> Flow {
         if reading.progress {
             self.liveness.excuse(now.at);
         }

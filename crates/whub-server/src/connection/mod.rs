@@ -40,6 +40,7 @@ pub(crate) use timer::Timer;
 
 use crate::mailbox::{Mail, PeerMailbox, Private};
 use crate::node::{Node, Presence};
+use crate::outgoing::Outgoing;
 use link::Link;
 use scratch::Scratch;
 
@@ -65,16 +66,16 @@ trait Talk {
     }
 
     /// So many bytes were put into [`Self::read_space`].
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Vec<u8>) -> Flow;
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow;
 
     /// A letter from another session.
-    fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Vec<u8>) -> Flow;
+    fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Outgoing) -> Flow;
 
     /// Something that this talk frames for itself.
-    fn handle_private(&mut self, item: Private, own: &mut Vec<u8>);
+    fn handle_private(&mut self, item: Private, own: &mut Outgoing);
 
     /// [`Self::poll_timeout`] has come.
-    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow;
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Outgoing) -> Flow;
 
     /// When to call [`Self::handle_timeout`].
     fn poll_timeout(&self) -> Instant;
@@ -100,7 +101,7 @@ struct Bytes<'a> {
     /// What the peer sent.
     input: &'a mut [u8],
     /// What goes back.
-    own: &'a mut Vec<u8>,
+    own: &'a mut Outgoing,
     /// What goes to the other half of a pair.
     relay: &'a mut Vec<u8>,
 }
@@ -160,7 +161,7 @@ impl<T: Talk> Connection<T> {
         link: Link,
         mailbox: Arc<PeerMailbox>,
         mut early: Vec<u8>,
-        own: &[u8],
+        own: &Outgoing,
     ) -> Self {
         let timer = Timer::new(talk.poll_timeout());
         let present = node.presence();
@@ -303,7 +304,7 @@ impl<T: Talk> Connection<T> {
         })
     }
 
-    fn handle_bytes(&mut self, now: Now, input: &mut [u8], own: &mut Vec<u8>, relay: &mut Vec<u8>) {
+    fn handle_bytes(&mut self, now: Now, input: &mut [u8], own: &mut Outgoing, relay: &mut Vec<u8>) {
         if input.is_empty() {
             return;
         }
@@ -312,7 +313,7 @@ impl<T: Talk> Connection<T> {
         self.send_own(own);
     }
 
-    fn send_own(&mut self, own: &mut Vec<u8>) {
+    fn send_own(&mut self, own: &mut Outgoing) {
         // A lost connection shows itself at the next read or flush.
         let _ = self.mailbox.send_own(own);
         own.clear();

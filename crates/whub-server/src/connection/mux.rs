@@ -15,6 +15,7 @@ use crate::connection::{Bytes, Flow, Reading, Talk};
 use crate::gateway::{self, Heard, Leg, Spelling, Taken, Voice};
 use crate::mailbox::Private;
 use crate::node::Node;
+use crate::outgoing::Outgoing;
 
 /// The rules were broken, as plain WebSocket clients are told (RFC 6455, section 7.4.1).
 const POLICY: u16 = 1008;
@@ -74,7 +75,7 @@ impl MuxTalk {
         Self { socket, mux }
     }
 
-    fn finish(&mut self, flow: Flow, own: &mut Vec<u8>) -> Flow {
+    fn finish(&mut self, flow: Flow, own: &mut Outgoing) -> Flow {
         match self.mux.close.take() {
             Some(reason) => self.socket.close(own, POLICY, reason),
             None => flow,
@@ -196,7 +197,7 @@ impl Talk for MuxTalk {
         self.socket.read_space()
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Vec<u8>) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
         let Self { socket, mux } = self;
         mux.session.handle_alive(now.at);
         let flow = socket.handle_filled(count, own, |speaker, message| {
@@ -205,7 +206,7 @@ impl Talk for MuxTalk {
         self.finish(flow, own)
     }
 
-    fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+    fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Outgoing) -> Flow {
         match letter.announcement() {
             Some(Announcement::Drain { .. }) => self.socket.close(own, GOING_AWAY, "this node is stopping"),
             Some(Announcement::Kick(fault)) => self.socket.close(own, fault.code.close_code(), &fault.reason),
@@ -220,9 +221,9 @@ impl Talk for MuxTalk {
         }
     }
 
-    fn handle_private(&mut self, _: Private, _: &mut Vec<u8>) {}
+    fn handle_private(&mut self, _: Private, _: &mut Outgoing) {}
 
-    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Outgoing) -> Flow {
         for (leg, _) in self.mux.awaiting.extract_if(.., |(_, until)| now.at >= *until) {
             // It has been waited for long enough; the other routes go on.
             leg.stall();

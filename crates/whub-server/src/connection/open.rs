@@ -24,6 +24,7 @@ use crate::connection::{Connection, Link, now};
 use crate::http::Tie;
 use crate::mailbox::PeerMailbox;
 use crate::node::Node;
+use crate::outgoing::Outgoing;
 
 /// How a client speaks the whub protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub(crate) fn run_session(
     let (link, mailbox) = begin(&node, stream, framing);
     let address = Mailbox::new(mailbox.clone());
     let talk = ClientTalk::new(Arc::clone(&node), address, peer, wire, Instant::now());
-    Connection::begin(node, talk, link, mailbox, early, &[])
+    Connection::begin(node, talk, link, mailbox, early, &Outgoing::new())
 }
 
 /// One half of a pair, as a plain WebSocket.
@@ -75,7 +76,7 @@ pub(crate) fn run_pair(
     let (link, mailbox) = begin(&node, stream, framing);
     let socket = websocket(node.hub.limits.message_bytes, deflate);
     let address = Mailbox::new(mailbox.clone());
-    let mut own = Vec::new();
+    let mut own = Outgoing::new();
     let now = now();
     let (talk, flow) =
         PlainTalk::new(Arc::clone(&node), address, (pair, guest, token), socket, now, &mut own);
@@ -101,7 +102,7 @@ pub(crate) fn run_room(
     let talker =
         RoomTalker::new(Arc::clone(&node.hub), address, peer.clone(), identity, name.clone(), now().at);
     let talk = RoomTalk::new(Arc::clone(&node), name, peer.token, talker, socket);
-    Connection::begin(node, talk, link, mailbox, early, &[])
+    Connection::begin(node, talk, link, mailbox, early, &Outgoing::new())
 }
 
 /// A client's WebSocket to a service that has accepted it.
@@ -118,7 +119,7 @@ pub(crate) fn run_bridge(
     let address = Mailbox::new(mailbox.clone());
     tie.hand_over(address.clone());
     let talk = BridgeTalk::new(Arc::clone(&node), address, tie, pass, socket, now().at);
-    Connection::begin(node, talk, link, mailbox, early, &[])
+    Connection::begin(node, talk, link, mailbox, early, &Outgoing::new())
 }
 
 /// A client of an endpoint that is a channel.
@@ -134,7 +135,7 @@ pub(crate) fn run_channel(
     let socket = websocket(node.hub.limits.message_bytes, deflate);
     let address = Mailbox::new(mailbox.clone());
     let talk = ChannelTalk::new(Arc::clone(&node), address, voice, socket, now().at);
-    Connection::begin(node, talk, link, mailbox, early, &[])
+    Connection::begin(node, talk, link, mailbox, early, &Outgoing::new())
 }
 
 /// A client of many endpoints.
@@ -149,7 +150,7 @@ pub(crate) fn run_mux(
     let socket = websocket(node.hub.limits.message_bytes, None);
     let address = Mailbox::new(mailbox.clone());
     let talk = MuxTalk::new(Arc::clone(&node), address, visitor, socket, now().at);
-    Connection::begin(node, talk, link, mailbox, early, &[])
+    Connection::begin(node, talk, link, mailbox, early, &Outgoing::new())
 }
 
 /// `/debug/echo`.
@@ -162,7 +163,7 @@ pub(crate) fn run_echo(
     let (link, mailbox) = begin(&node, stream, Framing::Plain);
     let socket = websocket(node.hub.limits.message_bytes, deflate);
     let talk = EchoTalk::new(&node.hub, socket, now().at);
-    Connection::begin(node, talk, link, mailbox, early, &[])
+    Connection::begin(node, talk, link, mailbox, early, &Outgoing::new())
 }
 
 fn begin(node: &Node, stream: Stream, framing: Framing) -> (Link, Arc<PeerMailbox>) {

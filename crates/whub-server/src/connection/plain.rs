@@ -14,6 +14,7 @@ use crate::connection::websocket::{Message, Parting, Speaker, WebSocket};
 use crate::connection::{Bytes, Flow, Reading, Talk};
 use crate::mailbox::Private;
 use crate::node::Node;
+use crate::outgoing::Outgoing;
 
 /// Close codes of a peer that has said all it had to say.
 const NO_CODE: u16 = 0;
@@ -44,7 +45,7 @@ impl PlainTalk {
         (pair, guest, token): (PairId, Guest, Option<Box<str>>),
         socket: WebSocket,
         now: Now,
-        own: &mut Vec<u8>,
+        own: &mut Outgoing,
     ) -> (Self, Flow) {
         let hub = Arc::clone(&node.hub);
         let half = PlainHalf::new(Arc::clone(&hub), mailbox, pair.clone(), guest, now.at);
@@ -53,7 +54,7 @@ impl PlainTalk {
         (plain, flow)
     }
 
-    fn drain(&mut self, own: &mut Vec<u8>) -> Flow {
+    fn drain(&mut self, own: &mut Outgoing) -> Flow {
         let mut flow = Flow::Go;
         while let Some(output) = self.talk.half.poll_output() {
             match output {
@@ -130,7 +131,7 @@ impl Talk for PlainTalk {
         self.socket.read_space()
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Vec<u8>) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
         let Self { socket, talk } = self;
         talk.half.handle_alive(now.at);
         let hub = Arc::clone(&talk.hub);
@@ -143,7 +144,7 @@ impl Talk for PlainTalk {
         flow
     }
 
-    fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+    fn handle_letter(&mut self, _: Now, letter: Letter, own: &mut Outgoing) -> Flow {
         let letter = if matches!(letter, Letter::Recheck) {
             let Err(fault) = self.talk.recheck() else { return Flow::Go };
             Letter::Kick(fault)
@@ -158,7 +159,7 @@ impl Talk for PlainTalk {
         self.drain(own)
     }
 
-    fn handle_private(&mut self, item: Private, own: &mut Vec<u8>) {
+    fn handle_private(&mut self, item: Private, own: &mut Outgoing) {
         match item {
             Private::Data { end: true, payload, .. } if payload.is_empty() => {}
             Private::Data { text, payload, .. } => self.socket.speaker(own).say(text, &payload),
@@ -167,7 +168,7 @@ impl Talk for PlainTalk {
         }
     }
 
-    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Outgoing) -> Flow {
         if reading.progress || reading.is_behind || self.talk.awaiting.is_some() {
             // It reads slowly, or is not being listened to; neither is silence of its own.
             self.talk.half.handle_excuse(now.at);

@@ -14,6 +14,7 @@ use crate::connection::websocket::{Message, Speaker, WebSocket};
 use crate::connection::{Bytes, Flow, Reading, Talk};
 use crate::mailbox::Private;
 use crate::node::Node;
+use crate::outgoing::Outgoing;
 use crate::room_text::{self, Said, Showing};
 
 /// A member.
@@ -55,12 +56,12 @@ impl RoomTalk {
         Self { socket, talk }
     }
 
-    fn drain(&mut self, own: &mut Vec<u8>) -> Flow {
+    fn drain(&mut self, own: &mut Outgoing) -> Flow {
         let ended = self.talk.drain(&mut self.socket.speaker(own));
         self.finish(ended, own)
     }
 
-    fn finish(&mut self, ended: Option<Fault>, own: &mut Vec<u8>) -> Flow {
+    fn finish(&mut self, ended: Option<Fault>, own: &mut Outgoing) -> Flow {
         let Some(fault) = ended else { return Flow::Go };
         let code = if fault.code == Code::Draining { GOING_AWAY } else { fault.code.close_code() };
         self.socket.close(own, code, &fault.reason)
@@ -145,7 +146,7 @@ impl Talk for RoomTalk {
         self.socket.read_space()
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Vec<u8>) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
         let Self { socket, talk } = self;
         talk.talker.handle_alive(now.at);
         let mut ended = None;
@@ -157,7 +158,7 @@ impl Talk for RoomTalk {
         if ended.is_some() { self.finish(ended, own) } else { flow }
     }
 
-    fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Vec<u8>) -> Flow {
+    fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Outgoing) -> Flow {
         self.talk.finish_sending();
         let letter = if matches!(letter, Letter::Recheck) {
             let Err(fault) = self.talk.recheck() else { return Flow::Go };
@@ -169,7 +170,7 @@ impl Talk for RoomTalk {
         self.drain(own)
     }
 
-    fn handle_private(&mut self, item: Private, own: &mut Vec<u8>) {
+    fn handle_private(&mut self, item: Private, own: &mut Outgoing) {
         if item.is_message() {
             self.talk.node.hub.counters.deliveries_delivered.one();
         }
@@ -180,7 +181,7 @@ impl Talk for RoomTalk {
         }
     }
 
-    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Vec<u8>) -> Flow {
+    fn handle_timeout(&mut self, now: Now, reading: Reading, own: &mut Outgoing) -> Flow {
         if reading.progress {
             // It is being read slowly, which is no silence of its own.
             self.talk.talker.handle_alive(now.at);

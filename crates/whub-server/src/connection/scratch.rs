@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use crate::outgoing::Outgoing;
+
 /// What one read may bring: large enough for many small messages, small enough for the cache.
 const READ_BYTES: usize = 128 * 1024;
 
@@ -10,14 +12,14 @@ const KEEP_BYTES: usize = 1024 * 1024;
 
 /// What a connection gathers in one turn. Empty whenever it is lent.
 pub(super) struct Scratch {
-    pub(super) own: Vec<u8>,
+    pub(super) own: Outgoing,
     pub(super) relay: Vec<u8>,
 }
 
 thread_local! {
     /// What a stream that buffers is about to take.
     pub(super) static QUEUE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { own: Vec::new(), relay: Vec::new() }) };
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { own: Outgoing::new(), relay: Vec::new() }) };
 
     /// What a socket is read into. It stands apart because letters are read between a read and its handling.
     pub(crate) static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());

@@ -6,6 +6,7 @@ use whub_ws::{
 use whub_ws::{deflate, encode_close, encode_close_reply, encode_frame};
 
 use crate::connection::Flow;
+use crate::outgoing::Outgoing;
 
 /// A server's end of a WebSocket.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl WebSocket {
     pub(crate) fn handle_bytes(
         &mut self,
         input: &mut [u8],
-        own: &mut Vec<u8>,
+        own: &mut Outgoing,
         mut on_message: impl FnMut(&mut Speaker<'_>, Message<'_>) -> Flow,
     ) -> Flow {
         let mut batch = self.decoder.decode(input);
@@ -74,7 +75,7 @@ impl WebSocket {
     pub(crate) fn handle_filled(
         &mut self,
         count: usize,
-        own: &mut Vec<u8>,
+        own: &mut Outgoing,
         mut on_message: impl FnMut(&mut Speaker<'_>, Message<'_>) -> Flow,
     ) -> Flow {
         match self.decoder.filled(count) {
@@ -88,7 +89,7 @@ impl WebSocket {
     }
 
     /// For messages that do not answer one of the peer's.
-    pub(crate) fn speaker<'a>(&'a mut self, own: &'a mut Vec<u8>) -> Speaker<'a> {
+    pub(crate) fn speaker<'a>(&'a mut self, own: &'a mut Outgoing) -> Speaker<'a> {
         Speaker { own, deflater: self.deflater.as_deref_mut() }
     }
 
@@ -98,7 +99,7 @@ impl WebSocket {
     }
 
     /// Begins the closing handshake; the code 0 says none.
-    pub(crate) fn close(&mut self, own: &mut Vec<u8>, code: u16, reason: &str) -> Flow {
+    pub(crate) fn close(&mut self, own: &mut Outgoing, code: u16, reason: &str) -> Flow {
         if !self.closing.start() {
             return Flow::Close;
         }
@@ -113,13 +114,13 @@ impl WebSocket {
 
 /// Where messages to the peer are written, compressed if that was agreed.
 pub(crate) struct Speaker<'a> {
-    pub(crate) own: &'a mut Vec<u8>,
+    pub(crate) own: &'a mut Outgoing,
     deflater: Option<&'a mut deflate::Deflater>,
 }
 
 impl<'a> Speaker<'a> {
     /// For streams that are no WebSockets.
-    pub(crate) fn bare(own: &'a mut Vec<u8>) -> Self {
+    pub(crate) fn bare(own: &'a mut Outgoing) -> Self {
         Self { own, deflater: None }
     }
 
@@ -184,7 +185,7 @@ fn handle_event(
 fn refuse(
     closing: &mut Closing,
     parting: &mut Option<Box<Parting>>,
-    own: &mut Vec<u8>,
+    own: &mut Outgoing,
     violation: Violation,
 ) -> Flow {
     let (code, reason) = (violation.close_code(), violation.to_string());

@@ -61,7 +61,7 @@ impl EventMailbox {
             return Poll::Ready(Item::Recheck);
         }
         if let Some(packet) = state.packets.pop_front() {
-            state.bytes -= packet.weight();
+            state.bytes -= packet.len();
             if state.bytes <= self.budget / 2 && !state.gaps.is_empty() {
                 state.report_gaps();
             }
@@ -114,7 +114,7 @@ impl EventMailbox {
 
 impl State {
     fn push(&mut self, packet: Packet) {
-        self.bytes += packet.weight();
+        self.bytes += packet.len();
         self.packets.push_back(packet);
     }
 

@@ -129,7 +129,7 @@ pub(super) fn fill<B>(response: &mut Response<B>, packet: &Packet, headers: Head
         }
         // What HTTP cannot carry is left out: it could only break the answer's frame.
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
-        let shared = packet.bytes().slice_ref(value.as_bytes());
+        let shared = packet.share(value.as_bytes());
         let Ok(value) = HeaderValue::from_maybe_shared(shared) else { continue };
         filled.append(name, value);
     }

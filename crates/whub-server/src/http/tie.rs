@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use whub_core::{CallKey, Hub, Letter, Mailbox, Packet, Place, Post as _};
-use whub_proto::{Code, Flags, Kind};
+use whub_proto::Code;
 
 use crate::http::caller::{CALL, CallerMailbox};
 
@@ -49,11 +49,6 @@ impl Tie {
     /// The request's body goes on. A provider that is gone fails the call by itself.
     pub(crate) fn upload(&self, data: Packet) {
         self.post(Letter::Upload { call: self.key(), data });
-    }
-
-    /// A piece of the request's body.
-    pub(crate) fn upload_piece(&self, flags: Flags, piece: &[u8]) {
-        self.upload(Packet::forward(Kind::Data, flags, None, &[], piece));
     }
 
     /// Whether the provider's side takes more now; otherwise the waker is woken once it does. Where there is no

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::body::{Body as _, Frame, Incoming};
-use whub_core::WINDOW;
+use whub_core::{Packet, WINDOW};
 use whub_proto::Flags;
 
 use crate::http::tie::Tie;
@@ -120,7 +120,7 @@ impl Upload {
             self.credit -= piece.len() as u64;
             self.gathered -= piece.len() as u64;
             let last = self.chunks.is_empty() && self.is_read();
-            tie.upload_piece(Flags::NONE.with_if(last, Flags::END), &piece);
+            tie.upload(Packet::piece(Flags::NONE.with_if(last, Flags::END), piece));
             if last {
                 return Poll::Ready(true);
             }
@@ -143,7 +143,7 @@ impl Upload {
     fn end(&mut self, tie: &Tie) -> Result<(), UploadError> {
         match self.trailers.take() {
             Some(trailers) => tie.upload(trailers::of_request(&trailers).ok_or(UploadError::BrokenOff)?),
-            None => tie.upload_piece(Flags::END, &[]),
+            None => tie.upload(Packet::piece(Flags::END, Bytes::new())),
         }
         Ok(())
     }

@@ -42,7 +42,7 @@ impl Private {
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::Data { payload, .. } => payload.len(),
-            Self::Packet { packet, .. } => packet.weight(),
+            Self::Packet { packet, .. } => packet.len(),
         }
     }
 }

@@ -158,7 +158,7 @@ impl PeerMailbox {
         if self.framing == Framing::Private {
             return self.push_private(state, Private::Packet { id, packet: packet.clone() });
         }
-        let mut bytes = Vec::with_capacity(packet.weight() + 16);
+        let mut bytes = Vec::with_capacity(packet.len() + 16);
         framing::encode_packet(&mut bytes, self.framing, id, packet);
         self.write_or_queue(state, &bytes, 0, None)
     }

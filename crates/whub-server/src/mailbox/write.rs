@@ -4,10 +4,12 @@ use std::io;
 
 use bytes::Bytes;
 use whub_core::{Framing, Sent};
+use whub_transport::DirectWriter;
 
 use crate::framing;
 use crate::gaps::Caught;
 use crate::mailbox::{Mail, PeerMailbox, Private, State};
+use crate::outgoing::Outgoing;
 
 impl PeerMailbox {
     /// Writes now if nothing waits, else queues. `bytes` are copied only if they have to wait.
@@ -20,7 +22,7 @@ impl PeerMailbox {
     ) -> Sent {
         let mut written = 0;
         if state.backlog.is_clear() {
-            match self.write(state, bytes) {
+            match self.write(state, bytes.len(), |direct| direct.try_write(bytes)) {
                 Ok(count) => written = count,
                 Err(_) => return Sent::Gone,
             }
@@ -37,15 +39,30 @@ impl PeerMailbox {
         if state.backlog.bytes() > self.budget { Sent::Wait } else { Sent::Room }
     }
 
-    /// What the socket takes at once; 0 where only the connection's task can write.
-    pub(super) fn write(&self, state: &mut State, bytes: &[u8]) -> io::Result<usize> {
+    /// The same for what the session says itself, but nothing is queued: returned is how much was written.
+    pub(super) fn write_own(&self, state: &State, own: &Outgoing) -> io::Result<usize> {
+        if let Some(bytes) = own.whole() {
+            return self.write(state, bytes.len(), |direct| direct.try_write(bytes));
+        }
+        let slices = own.slices();
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        self.write(state, length, |direct| direct.try_write_vectored(&slices))
+    }
+
+    /// What the socket takes at once of so many bytes; 0 where only the connection's task can write.
+    fn write(
+        &self,
+        state: &State,
+        length: usize,
+        try_write: impl FnOnce(&DirectWriter) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let Some(direct) = &self.direct else {
             self.wake(state);
             return Ok(0);
         };
-        match direct.try_write(bytes) {
+        match try_write(direct) {
             Ok(count) => {
-                if count < bytes.len() {
+                if count < length {
                     self.wake(state);
                 }
                 Ok(count)

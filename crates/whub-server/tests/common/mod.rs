@@ -151,7 +151,7 @@ impl Heard {
 /// A frame behind its length.
 pub(crate) fn framed(id: u64, flags: Flags, body: &Body<'_>, payload: &[u8]) -> Vec<u8> {
     let packet = Packet::build_with(body, flags, None, payload);
-    let mut bytes = u32::try_from(packet.bytes().len()).unwrap().to_le_bytes().to_vec();
+    let mut bytes = u32::try_from(packet.len()).unwrap().to_le_bytes().to_vec();
     packet.head(id).write(&mut bytes);
     bytes.extend_from_slice(packet.rest());
     bytes

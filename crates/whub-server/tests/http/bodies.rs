@@ -52,6 +52,32 @@ async fn an_upload_goes_as_far_as_the_providers_credit() {
 }
 
 #[tokio::test]
+async fn an_upload_waits_whole_for_a_provider_that_reads_late() {
+    let (node, mut provider) = providing("/up").await;
+    let mut browser = Browser::visit(&node).await;
+    // More than the sockets take, so that writes end in the middle of a piece.
+    let total = 24 << 20;
+    let body: Vec<u8> = (0..total).map(|number| (number % 251) as u8).collect();
+    browser.write(format!("POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: {total}\r\n\r\n")).await;
+    let asked = provider.hear().await;
+    provider.say(asked.id, &Body::Credit(Credit { bytes: total })).await;
+    let mut sending = Box::pin(browser.write(&body));
+    let stuck = tokio::time::timeout(QUIET * 4, &mut sending).await;
+    assert!(stuck.is_err(), "it does not end up in memory");
+    let taking = async {
+        let mut taken: Vec<u8> = Vec::new();
+        while taken.len() < body.len() {
+            let heard = provider.hear().await;
+            assert_eq!((heard.kind, heard.id), (Kind::Data, asked.id));
+            taken.extend(&heard.payload);
+        }
+        taken
+    };
+    let ((), taken) = tokio::join!(sending, taking);
+    assert!(taken == body, "every byte in its place");
+}
+
+#[tokio::test]
 async fn a_chunked_upload_arrives_whole_and_ends_its_connection() {
     let (node, mut provider) = providing("/up").await;
     let mut browser = Browser::visit(&node).await;

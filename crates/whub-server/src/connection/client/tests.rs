@@ -92,7 +92,7 @@ fn hear(talk: &mut ClientTalk, frames: &[(u64, Body<'_>, &[u8])]) {
         input.extend_from_slice(&u32::try_from(frame.len()).expect("short").to_le_bytes());
         input.extend_from_slice(&frame);
     }
-    let (mut own, mut relay) = (Vec::new(), Vec::new());
+    let (mut own, mut relay) = (Outgoing::new(), Vec::new());
     let flow = talk.handle_bytes(now(), Bytes { input: &mut input, own: &mut own, relay: &mut relay });
     assert_eq!(flow, Flow::Go);
 }
