@@ -1,8 +1,8 @@
 //! The cells of the table: what is done, on which servers, and which figure is to be reached.
 
 use Contestant::{
-    Direct, Haproxy, HaproxyWs, HaproxyWsFree, Mosquitto, Nats, NatsFree, Nginx, NginxWs, NginxWsFree, Raw,
-    RawRelay, Whub, WhubExpose, WhubFree, WhubGateway, WhubGatewayFree, WhubV1,
+    Direct, Haproxy, HaproxyStream, HaproxyWs, HaproxyWsFree, Mosquitto, Nats, NatsFree, Nginx, NginxStream,
+    NginxWs, NginxWsFree, Raw, RawRelay, Whub, WhubExpose, WhubFree, WhubGateway, WhubGatewayFree, WhubV1,
 };
 
 use crate::load::stream::Way;
@@ -73,6 +73,10 @@ pub(crate) enum Contestant {
     HaproxyWs,
     /// The same, on all cores.
     HaproxyWsFree,
+    /// nginx, set up for long bodies, before the other end of a stream.
+    NginxStream,
+    /// HAProxy, likewise.
+    HaproxyStream,
     /// A WebSocket echo by address.
     Peer(String),
 }
@@ -99,6 +103,8 @@ impl Contestant {
             Self::NginxWsFree => "nginx-ws-free",
             Self::HaproxyWs => "haproxy-ws",
             Self::HaproxyWsFree => "haproxy-ws-free",
+            Self::NginxStream => "nginx-stream",
+            Self::HaproxyStream => "haproxy-stream",
             Self::Peer(name) => name,
         }
     }
@@ -249,7 +255,7 @@ fn brokers() -> Vec<Cell> {
 
 fn doors() -> Vec<Cell> {
     let stream = |name, way| {
-        cell(name, Shape::Stream(way), None, &[Direct, Whub])
+        cell(name, Shape::Stream(way), None, &[Direct, Whub, NginxStream, HaproxyStream])
             .with(at_least("per_s", name, Direct, 0.6))
             .with(absolute("grown_kib", 8.0 * 1024.0))
     };

@@ -88,6 +88,12 @@ impl Fleet {
             Contestant::HaproxyWs | Contestant::HaproxyWsFree => {
                 server::haproxy_ws(contestant.name(), self.echo()?, self.core(contestant))
             }
+            Contestant::NginxStream => {
+                server::nginx_stream(contestant.name(), Server::reserved("source")?, core)
+            }
+            Contestant::HaproxyStream => {
+                server::haproxy_stream(contestant.name(), Server::reserved("source")?, core)
+            }
             Contestant::Peer(name) => {
                 let url = self.layout.peers.get(name).map_or("", String::as_str);
                 Server::by_address(name, url)

@@ -109,6 +109,8 @@ fn framing(contestant: &Contestant) -> Framing {
         | Contestant::NginxWsFree
         | Contestant::HaproxyWs
         | Contestant::HaproxyWsFree
+        | Contestant::NginxStream
+        | Contestant::HaproxyStream
         | Contestant::Peer(_) => Framing::WebSocket,
     }
 }
@@ -192,6 +194,8 @@ fn fanout(
         | Contestant::NginxWsFree
         | Contestant::HaproxyWs
         | Contestant::HaproxyWsFree
+        | Contestant::NginxStream
+        | Contestant::HaproxyStream
         | Contestant::Peer(_) => Err(Fault::protocol("no broker")),
     }
 }
@@ -223,6 +227,8 @@ fn call(contestant: &Contestant, server: &Server, callers: usize, span: Duration
         | Contestant::NginxWsFree
         | Contestant::HaproxyWs
         | Contestant::HaproxyWsFree
+        | Contestant::NginxStream
+        | Contestant::HaproxyStream
         | Contestant::Peer(_) => Err(Fault::protocol("no calls")),
     }
 }
@@ -253,12 +259,10 @@ const FAIR_SPAN: Duration = Duration::from_secs(120);
 
 /// A long body, after a short one that lets the server grow to its size. What is counted are MiB.
 fn stream(contestant: &Contestant, server: &Server, way: Way, span: Duration) -> Result<Sample, Fault> {
-    let source = |bytes| {
-        if *contestant == Contestant::Direct {
-            Source::direct(way, bytes)
-        } else {
-            Source::behind(server.addr, way, bytes)
-        }
+    let source = |bytes| match (contestant, server.upstream()) {
+        (Contestant::Direct, _) => Source::direct(way, bytes),
+        (_, Some(upstream)) => Source::proxied(server.addr, upstream, way, bytes),
+        (_, None) => Source::behind(server.addr, way, bytes),
     };
     source(STREAM_BYTES / 32)?.transfer(way, STREAM_BYTES / 32)?;
     // The figures of a quick run do not count.

@@ -15,7 +15,9 @@ use crate::dial::Line;
 use crate::fault::Fault;
 use crate::proc;
 
-pub(crate) use peers::{gateway, haproxy, haproxy_ws, mosquitto, nats, nginx, nginx_ws};
+pub(crate) use peers::{
+    gateway, haproxy, haproxy_stream, haproxy_ws, mosquitto, nats, nginx, nginx_stream, nginx_ws,
+};
 
 /// Name of the application behind `whub expose`, the first segment of its paths.
 const EXPOSED: &str = "bench";
@@ -114,6 +116,18 @@ impl Server {
             behind: None,
             helper: None,
         }
+    }
+
+    /// A place that the generator itself listens at, when it is its turn.
+    pub(crate) fn reserved(name: &str) -> Result<Self, Fault> {
+        let mut nobody = Self::nobody(name);
+        nobody.addr = free_port()?;
+        Ok(nobody)
+    }
+
+    /// What it stands in front of, if that is somebody.
+    pub(crate) fn upstream(&self) -> Option<SocketAddr> {
+        self.behind.as_ref().map(|behind| behind.addr)
     }
 
     /// The hub for the soak, with one more setting.

@@ -50,8 +50,23 @@ impl Source {
     pub(crate) fn direct(way: Way, bytes: u64) -> Result<Self, Fault> {
         let listener = TcpListener::bind("127.0.0.1:0").map_err(Fault::io("listen"))?;
         let addr = listener.local_addr().map_err(Fault::io("listen"))?;
+        Ok(Self::listening(listener, addr, way, bytes))
+    }
+
+    /// The same behind the proxy at `front`, which expects it at `upstream`.
+    pub(crate) fn proxied(
+        front: SocketAddr,
+        upstream: SocketAddr,
+        way: Way,
+        bytes: u64,
+    ) -> Result<Self, Fault> {
+        let listener = TcpListener::bind(upstream).map_err(Fault::io("listen behind the proxy"))?;
+        Ok(Self::listening(listener, front, way, bytes))
+    }
+
+    fn listening(listener: TcpListener, addr: SocketAddr, way: Way, bytes: u64) -> Self {
         let thread = std::thread::spawn(move || serve(&listener.accept()?.0, way, bytes));
-        Ok(Self { addr, thread })
+        Self { addr, thread }
     }
 
     /// A provider of the hub at `addr`.

@@ -51,6 +51,13 @@ pub(crate) fn nginx_ws(
     )
 }
 
+/// The same before somebody who sends and takes long bodies, none of which is kept on the way.
+pub(crate) fn nginx_stream(name: &str, source: Server, core: Option<usize>) -> Result<Server, Fault> {
+    let more = "client_max_body_size 0; proxy_request_buffering off; client_body_buffer_size 256k; \
+                proxy_max_temp_file_size 0; proxy_buffer_size 64k; proxy_buffers 8 64k;";
+    start_nginx(name, source, 1, core, more)
+}
+
 fn start_nginx(
     name: &str,
     upstream: Server,
@@ -78,6 +85,11 @@ pub(crate) fn haproxy(name: &str, stub: Server, core: Option<usize>) -> Result<S
 /// The same before a WebSocket echo, with buffers that hold four messages of 16 KiB.
 pub(crate) fn haproxy_ws(name: &str, echo: Server, core: Option<usize>) -> Result<Server, Fault> {
     start_haproxy(name, echo, core, "tune.bufsize 65536")
+}
+
+/// The same before somebody who sends and takes long bodies.
+pub(crate) fn haproxy_stream(name: &str, source: Server, core: Option<usize>) -> Result<Server, Fault> {
+    start_haproxy(name, source, core, "tune.bufsize 262144")
 }
 
 fn start_haproxy(name: &str, upstream: Server, core: Option<usize>, more: &str) -> Result<Server, Fault> {
