@@ -56,6 +56,7 @@ mod upgrade;
 mod upload;
 mod visit;
 mod websocket;
+mod window;
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::body::Frame;
-use whub_core::{Fault, Letter, Packet, WINDOW};
+use whub_core::{Fault, Letter, Packet};
 use whub_proto::{Body, Code, Kind};
 
 use crate::http::body::BrokenOff;
@@ -13,17 +13,7 @@ use crate::http::caller::CALL;
 use crate::http::tie::Tie;
 use crate::http::trailers;
 use crate::http::upload::{Upload, UploadError};
-
-/// Response bytes that the client has taken before the provider is told so. Told at half a window, it has often sent the
-/// other half before it hears, and waits.
-const REFILL_BYTES: u32 = WINDOW / 4;
-
-/// A response of which so many bytes were taken is a long one: its window grows, once, by [`WIDER_BYTES`]. With the first
-/// window alone the two ends of a fast stream wait for each other; with four of them it no longer fits the caches.
-const LONG_BYTES: u32 = 4 * WINDOW;
-
-/// What is added to the window of a long response.
-const WIDER_BYTES: u32 = WINDOW;
+use crate::http::window::Window;
 
 /// A call that a provider owes an answer for.
 #[derive(Debug)]
@@ -117,16 +107,15 @@ pub(super) struct Download {
     /// What came with the head.
     first: Bytes,
     trailers: Option<HeaderMap>,
-    /// Taken by the client, not yet told to the provider.
-    taken: u32,
-    /// Still to be taken before the response is a long one; 0 once it is.
-    until_long: u32,
+    window: Window,
+    /// Its provider is to hear first that it may send more.
+    yields: bool,
     ended: bool,
 }
 
 impl Download {
     pub(super) fn new(exchange: Exchange, first: Bytes) -> Self {
-        Self { exchange, first, trailers: None, taken: 0, until_long: LONG_BYTES, ended: false }
+        Self { exchange, first, trailers: None, window: Window::new(), yields: false, ended: false }
     }
 
     /// The next bytes, or what follows them; `None` at the end.
@@ -137,6 +126,12 @@ impl Download {
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
             return Poll::Ready(Some(Ok(Frame::data(self.take(first)))));
+        }
+        if std::mem::take(&mut self.yields) && !self.ended {
+            // The letter with the credit is its session's to read, on this very thread perhaps. Were all written first that
+            // waits here, the provider would wait meanwhile, and the client afterwards.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         while !self.ended {
             let bytes = match std::task::ready!(self.exchange.poll_turn(cx)) {
@@ -161,16 +156,9 @@ impl Download {
     }
 
     fn take(&mut self, bytes: Bytes) -> Bytes {
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.taken = self.taken.saturating_add(length);
-        if self.until_long > 0 {
-            self.until_long = self.until_long.saturating_sub(length);
-            if self.until_long == 0 {
-                self.taken = self.taken.saturating_add(WIDER_BYTES);
-            }
-        }
-        if self.taken >= REFILL_BYTES {
-            self.exchange.tie.refill(std::mem::take(&mut self.taken));
+        if let Some(credit) = self.window.take(bytes.len()) {
+            self.exchange.tie.refill(credit);
+            self.yields = true;
         }
         bytes
     }
