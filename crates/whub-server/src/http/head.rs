@@ -1,11 +1,13 @@
 //! Heads of requests and answers, translated between HTTP and the protocol.
 
 use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response, StatusCode};
 use whub_core::Packet;
 use whub_core::middleware::{is_hubs_own, is_kept_back};
 use whub_proto::{Code, Format, Headers};
 
+use crate::config::Limits;
 use crate::http::credentials;
 use crate::http::problem::Problem;
 use crate::http::request_id;
@@ -24,6 +26,38 @@ pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 
 /// Longest deadline that a caller may name: one hour.
 const TIMEOUT_MS_MAX: u32 = 3_600_000;
+
+/// Whether a head is no larger than it may be. One that does not even fit into what is read of a connection at once was
+/// refused by hyper.
+///
+/// # Errors
+/// 431.
+pub(super) fn check(parts: &Parts, limits: &Limits) -> Result<(), Problem> {
+    let (slug, detail) = if parts.headers.len() > limits.header_fields {
+        let limit = limits.header_fields;
+        (
+            "http.header_fields",
+            format!("the request has more than limits.header_fields, {limit} header fields"),
+        )
+    } else if size(parts) > limits.header_bytes {
+        let limit = limits.header_bytes;
+        (
+            "http.head_too_large",
+            format!("the head of the request has more than limits.header_bytes, {limit} bytes"),
+        )
+    } else {
+        return Ok(());
+    };
+    let problem = Problem::new(Code::TooLarge, slug, detail);
+    Err(problem.with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE))
+}
+
+/// The bytes of a head as HTTP/1.1 has them, without needless blanks.
+fn size(parts: &Parts) -> usize {
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    parts.method.as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + fields.sum::<usize>()
+}
 
 /// The pairs of a request that its provider may get to see. Which of them it does is for the chain's rules to say;
 /// left out here is what is the hub's own affair, `Authorization` with it if that held the hub's credential.

@@ -12,6 +12,7 @@ use whub_proto::Code;
 use crate::config::Config;
 use crate::http::body::HttpBody;
 use crate::http::guard;
+use crate::http::head;
 use crate::http::problem::Problem;
 use crate::http::upgrade::{self, Place};
 use crate::http::visit::Visit;
@@ -30,6 +31,7 @@ fn enter(visit: &Visit, config: &Config, request: Request<Incoming>) -> Result<R
         return Err(Problem::not_found(uri.path()));
     };
     guard::check(visit, &config.http, &parts)?;
+    head::check(&parts, &config.limits)?;
     if guard::service_host(visit, &config.http, &parts).is_some() {
         // A host that is a service's is all that is reached by its name, and it has no pairs.
         return Err(Problem::not_found(uri.path()));

@@ -16,6 +16,7 @@ use whub_proto::names::ServicePath;
 use crate::config::Config;
 use crate::http::body::HttpBody;
 use crate::http::guard;
+use crate::http::head;
 use crate::http::problem::Problem;
 use crate::http::upgrade::{self, Place};
 use crate::http::visit::Stay;
@@ -115,9 +116,7 @@ async fn route(
         return Err(Problem::method(parts.uri.path(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
     plain_coding(&parts)?;
-    if config.limits.header_fields < parts.headers.len() {
-        return Err(too_many_fields(config.limits.header_fields));
-    }
+    head::check(&parts, &config.limits)?;
     // The path outlives the parts, which an upgrade takes apart.
     let uri = parts.uri.clone();
     let path = uri.path();
@@ -286,10 +285,4 @@ fn no_content() -> Response<HttpBody> {
     let mut response = Response::new(HttpBody::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
-}
-
-fn too_many_fields(limit: usize) -> Problem {
-    let detail = format!("the request has more than limits.header_fields, {limit} header fields");
-    Problem::new(Code::TooLarge, "http.header_fields", detail)
-        .with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
 }
