@@ -175,16 +175,16 @@ async fn heads_have_limits() {
     let long = |bytes: usize| format!("X-A: {}\r\n", "a".repeat(bytes - line));
     let limit = 16 * 1024;
     for (fields, status, slug) in [
-        (many, "431", "http.header_fields"),
-        (long(limit + 1), "431", "http.head_too_large"),
-        (long(limit * 6), "431", "http.head_too_large"),
-        (long(limit), "200", ""),
-        ("X-A: 1\r\n".to_owned(), "200", ""),
+        (many, 431, "http.header_fields"),
+        (long(limit + 1), 431, "http.head_too_large"),
+        (long(limit * 6), 431, "http.head_too_large"),
+        (long(limit), 200, "ok"),
+        ("X-A: 1\r\n".to_owned(), 200, "ok"),
     ] {
-        let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
-        let (count, text) = answers(&node, &request).await;
-        assert!(count == 1 && text.starts_with(&format!("HTTP/1.1 {status}")), "{text}");
-        assert!(text.contains(slug), "{text}");
+        let mut browser = Browser::visit(&node).await;
+        browser.write(format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).await;
+        let answer = browser.answer().await;
+        assert!(answer.status == status && answer.text().contains(slug), "{answer:?}");
     }
     // More than is read of a connection at once: hyper's own refusal has no body, and may come with a reset that hides it.
     let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{}\r\n", long(limit * 10));
