@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError as Invalid, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
     SignatureScheme,
@@ -45,12 +47,9 @@ impl Trust {
         let builder = match self {
             Self::System => builder.with_root_certificates(system_roots()),
             Self::File(path) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in read_certificates(path)? {
-                    let unusable = |source| CertificateError::Authority { path: path.clone(), source };
-                    roots.add(certificate).map_err(unusable)?;
-                }
-                builder.with_root_certificates(roots)
+                let unusable = |source| CertificateError::Authority { path: path.clone(), source };
+                let listed = Listed::new(read_certificates(path)?).map_err(unusable)?;
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(listed))
             }
             Self::Pinned(fingerprint) => {
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(Pin::new(Some(*fingerprint))))
@@ -74,6 +73,76 @@ fn system_roots() -> RootCertStore {
     // Systems carry certificates that are too old to parse; the rest still count.
     roots.add_parsable_certificates(found.certs);
     roots
+}
+
+/// Trusts the authorities of a list, and the servers that show a certificate of the list itself.
+///
+/// The second is how programs everywhere read such a file. webpki alone refuses it where the certificate says that it
+/// may sign others too, as those of `openssl req -x509` do.
+#[derive(Debug)]
+struct Listed {
+    certificates: Vec<CertificateDer<'static>>,
+    authorities: Arc<WebPkiServerVerifier>,
+}
+
+impl Listed {
+    fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            roots.add(certificate.clone())?;
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
+        let authorities = verifier.build().map_err(|error| Error::General(error.to_string()))?;
+        Ok(Self { certificates, authorities })
+    }
+}
+
+impl ServerCertVerifier for Listed {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.authorities.verify_server_cert(certificate, between, name, ocsp, now) {
+            // This is found out after the dates were, and before the name is looked at.
+            Err(error) if is_authority_itself(&error) && self.certificates.contains(certificate) => {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authorities.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authorities.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
+    }
+}
+
+/// Whether the one fault of a server's certificate is that it may sign others.
+fn is_authority_itself(error: &Error) -> bool {
+    let Error::InvalidCertificate(Invalid::Other(OtherError(cause))) = error else { return false };
+    matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 /// Another certificate than the expected one.
@@ -138,5 +207,60 @@ impl ServerCertVerifier for Pin {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// A certificate of the kind that `openssl req -x509` makes: of its own signing, and allowed to sign others.
+    fn own_authority() -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = (SystemTime::now() - DAY).into();
+        params.not_after = (SystemTime::now() + DAY).into();
+        let key = KeyPair::generate().expect("a key");
+        params.self_signed(&key).expect("signed").der().clone()
+    }
+
+    /// What a client that trusts `listed` says to a server that shows `shown`, so many days from now.
+    fn verdict(
+        listed: &CertificateDer<'static>,
+        shown: &CertificateDer<'_>,
+        name: &str,
+        days: u32,
+    ) -> Result<(), Error> {
+        let verifier = Listed::new(vec![listed.clone()]).expect("usable");
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        let then = UnixTime::since_unix_epoch(since + days * DAY);
+        let name = ServerName::try_from(name).expect("a name");
+        verifier.verify_server_cert(shown, &[], &name, &[], then).map(drop)
+    }
+
+    #[test]
+    fn a_listed_certificate_is_trusted_though_it_may_sign_others() {
+        let listed = own_authority();
+        assert_eq!(verdict(&listed, &listed, "localhost", 0), Ok(()));
+    }
+
+    #[test]
+    fn but_only_itself_by_its_name_and_while_it_is_valid() {
+        let (listed, other) = (own_authority(), own_authority());
+        let unknown = verdict(&listed, &other, "localhost", 0).expect_err("another certificate");
+        assert!(is_authority_itself(&unknown), "{unknown}");
+        let misnamed = verdict(&listed, &listed, "example.org", 0).expect_err("another name");
+        assert!(
+            matches!(misnamed, Error::InvalidCertificate(Invalid::NotValidForNameContext { .. })),
+            "{misnamed}"
+        );
+        let late = verdict(&listed, &listed, "localhost", 2).expect_err("expired");
+        assert!(matches!(late, Error::InvalidCertificate(Invalid::ExpiredContext { .. })), "{late}");
     }
 }
