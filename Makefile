@@ -27,6 +27,7 @@ setup: ## Install what a Debian 12 machine with Rust, Node, JDK and Python lacks
 .PHONY: setup-bench
 setup-bench: setup ## Install the servers that `make bench` compares with
 	@tools/setup/apt.sh nginx-light haproxy nats-server mosquitto
+	@tools/setup/frp.sh
 
 # ---------------------------------------------------------------- running
 
@@ -95,7 +96,7 @@ deny: ## Licences, bans and sources by cargo-deny (built on first use, which tak
 .PHONY: bench
 bench: setup-bench ## Figures of this machine, beside those of other servers (ARGS to choose)
 	cargo build --release --locked --package whub
-	cargo run --release --locked --package whub-bench -- run $(ARGS)
+	PATH="$(WHUB_TOOLS)/frp:$$PATH" cargo run --release --locked --package whub-bench -- run $(ARGS)
 
 SECONDS := 60
 

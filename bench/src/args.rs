@@ -85,7 +85,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',')]
     pub(crate) cells: Vec<String>,
     /// Only these servers (raw, raw-relay, direct, whub, whub-free, whub-expose, whub-gateway, whub-gateway-free, nats, nats-free,
-    /// mosquitto, nginx, nginx-ws, nginx-ws-free, haproxy, haproxy-ws, haproxy-ws-free, nginx-stream, haproxy-stream, peers by name)
+    /// mosquitto, nginx, nginx-ws, nginx-ws-free, haproxy, haproxy-ws, haproxy-ws-free, nginx-stream, haproxy-stream, frp, frp-stream, peers by name)
     #[arg(long, value_delimiter = ',')]
     pub(crate) servers: Vec<String>,
     /// Rounds; in each one every server has every cell once

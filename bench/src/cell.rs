@@ -1,8 +1,9 @@
 //! The cells of the table: what is done, on which servers, and which figure is to be reached.
 
 use Contestant::{
-    Direct, Haproxy, HaproxyStream, HaproxyWs, HaproxyWsFree, Mosquitto, Nats, NatsFree, Nginx, NginxStream,
-    NginxWs, NginxWsFree, Raw, RawRelay, Whub, WhubExpose, WhubFree, WhubGateway, WhubGatewayFree, WhubV1,
+    Direct, Frp, FrpStream, Haproxy, HaproxyStream, HaproxyWs, HaproxyWsFree, Mosquitto, Nats, NatsFree,
+    Nginx, NginxStream, NginxWs, NginxWsFree, Raw, RawRelay, Whub, WhubExpose, WhubFree, WhubGateway,
+    WhubGatewayFree, WhubV1,
 };
 
 use crate::load::stream::Way;
@@ -77,6 +78,10 @@ pub(crate) enum Contestant {
     NginxStream,
     /// HAProxy, likewise.
     HaproxyStream,
+    /// frp's HTTP proxy: frps, and frpc before the application.
+    Frp,
+    /// The same before the other end of a stream.
+    FrpStream,
     /// A WebSocket echo by address.
     Peer(String),
 }
@@ -105,6 +110,8 @@ impl Contestant {
             Self::HaproxyWsFree => "haproxy-ws-free",
             Self::NginxStream => "nginx-stream",
             Self::HaproxyStream => "haproxy-stream",
+            Self::Frp => "frp",
+            Self::FrpStream => "frp-stream",
             Self::Peer(name) => name,
         }
     }
@@ -255,7 +262,7 @@ fn brokers() -> Vec<Cell> {
 
 fn doors() -> Vec<Cell> {
     let stream = |name, way| {
-        cell(name, Shape::Stream(way), None, &[Direct, Whub, NginxStream, HaproxyStream])
+        cell(name, Shape::Stream(way), None, &[Direct, Whub, NginxStream, HaproxyStream, FrpStream])
             .with(at_least("per_s", name, Direct, 0.6))
             .with(absolute("grown_kib", 8.0 * 1024.0))
     };
@@ -263,7 +270,9 @@ fn doors() -> Vec<Cell> {
         cell("http-64", Shape::Http { conns: 64 }, Some("echo-64x1"), &[Whub, Nginx, Haproxy])
             .with(at_least("per_cpu_s", "http-64", Nginx, 0.8)),
         // The same application behind each: what the hub and the exposer use together is counted.
-        cell("expose-64", Shape::Http { conns: 64 }, Some("echo-64x1"), &[WhubExpose, Nginx, Haproxy]),
+        cell("expose-64", Shape::Http { conns: 64 }, Some("echo-64x1"), &[WhubExpose, Frp, Nginx, Haproxy])
+            .with(at_most("cpu_us", "expose-64", Frp, 1.0).by(WhubExpose))
+            .with(at_most("p50_us", "expose-64", Frp, 1.0).by(WhubExpose)),
         stream("stream-down", Way::Down),
         stream("stream-up", Way::Up),
         cell("idle-pair", Shape::IdlePairs, None, &[Whub]).with(absolute("rss_kib", 6.0)),

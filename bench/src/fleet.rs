@@ -94,6 +94,8 @@ impl Fleet {
             Contestant::HaproxyStream => {
                 server::haproxy_stream(contestant.name(), Server::reserved("source")?, core)
             }
+            Contestant::Frp => server::frp(contestant.name(), self.stub()?, core),
+            Contestant::FrpStream => server::frp(contestant.name(), Server::reserved("source")?, core),
             Contestant::Peer(name) => {
                 let url = self.layout.peers.get(name).map_or("", String::as_str);
                 Server::by_address(name, url)

@@ -111,6 +111,8 @@ fn framing(contestant: &Contestant) -> Framing {
         | Contestant::HaproxyWsFree
         | Contestant::NginxStream
         | Contestant::HaproxyStream
+        | Contestant::Frp
+        | Contestant::FrpStream
         | Contestant::Peer(_) => Framing::WebSocket,
     }
 }
@@ -196,6 +198,8 @@ fn fanout(
         | Contestant::HaproxyWsFree
         | Contestant::NginxStream
         | Contestant::HaproxyStream
+        | Contestant::Frp
+        | Contestant::FrpStream
         | Contestant::Peer(_) => Err(Fault::protocol("no broker")),
     }
 }
@@ -229,6 +233,8 @@ fn call(contestant: &Contestant, server: &Server, callers: usize, span: Duration
         | Contestant::HaproxyWsFree
         | Contestant::NginxStream
         | Contestant::HaproxyStream
+        | Contestant::Frp
+        | Contestant::FrpStream
         | Contestant::Peer(_) => Err(Fault::protocol("no calls")),
     }
 }

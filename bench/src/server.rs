@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::proc;
 
 pub(crate) use peers::{
-    gateway, haproxy, haproxy_stream, haproxy_ws, mosquitto, nats, nginx, nginx_stream, nginx_ws,
+    frp, gateway, haproxy, haproxy_stream, haproxy_ws, mosquitto, nats, nginx, nginx_stream, nginx_ws,
 };
 
 /// Name of the application behind `whub expose`, the first segment of its paths.
@@ -147,23 +147,36 @@ impl Server {
     }
 
     /// Starts a server that prints `listening on SCHEME://HOST:PORT` on its standard output.
-    fn announced(name: &str, mut command: Command) -> Result<Self, Fault> {
+    fn announced(name: &str, command: Command) -> Result<Self, Fault> {
+        let (mut server, addr) = Self::telling(name, command, |line| {
+            let (_, url) = line.split_once("listening on ")?;
+            url.split_once("://")?.1.trim().parse().ok()
+        })?;
+        server.addr = addr;
+        Ok(server)
+    }
+
+    /// Starts a program and waits until its standard output has a line that `find` finds something in.
+    fn telling<T>(
+        name: &str,
+        mut command: Command,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> Result<(Self, T), Fault> {
         command.stdout(Stdio::piped());
         let mut server = Self::spawn(name, command, SocketAddr::from(([127, 0, 0, 1], 0)), None)?;
         let output = server.child.as_mut().and_then(|child| child.stdout.take());
         let mut lines = BufReader::new(output.ok_or_else(|| Fault::protocol("no standard output"))?).lines();
-        server.addr = loop {
+        let found = loop {
             let Some(Ok(line)) = lines.next() else {
-                return Err(Fault::protocol(format!("{name} ended before it listened")));
+                return Err(Fault::protocol(format!("{name} ended before it was ready")));
             };
-            let addr = line.split_once("listening on ").and_then(|(_, url)| url.split_once("://"));
-            if let Some(addr) = addr.and_then(|(_, addr)| addr.trim().parse().ok()) {
-                break addr;
+            if let Some(found) = find(&line) {
+                break found;
             }
         };
         // Somebody must read on, lest the server blocks on a full pipe.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Ok(server)
+        Ok((server, found))
     }
 
     fn spawn(

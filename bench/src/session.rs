@@ -92,7 +92,15 @@ fn layout(options: &Options) -> Result<Layout, Fault> {
 
 fn cells(options: &Options, layout: &Layout) -> Vec<Cell> {
     let mut cells = cell::chosen(&options.cells);
+    // The one peer that a machine may lack: it has to be built.
+    let has_frp = Command::new("frps").arg("--version").output().is_ok();
+    if !has_frp {
+        say("frp is not installed and is left out");
+    }
     for cell in &mut cells {
+        if !has_frp {
+            cell.contestants.retain(|server| !matches!(server, Contestant::Frp | Contestant::FrpStream));
+        }
         if matches!(cell.shape, Shape::Echo { .. }) {
             cell.contestants.extend(layout.peers.keys().cloned().map(Contestant::Peer));
         }
@@ -128,6 +136,7 @@ fn conditions(layout: &Layout, rounds: u32, span: Duration) -> Value {
         "nats": first("nats-server", "--version"),
         "mosquitto": first("mosquitto", "-h"),
         "nginx": first("nginx", "-v"),
+        "frp": first("frps", "--version"),
         "haproxy": first("haproxy", "-v"),
         "load average": load_average(),
     })

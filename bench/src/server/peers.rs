@@ -104,6 +104,31 @@ fn start_haproxy(name: &str, upstream: Server, core: Option<usize>, more: &str) 
     in_front(upstream, Server::spawn(name, command, addr, Some(folder))?)
 }
 
+/// frp before `app`: frps, and frpc that brings it, counted together.
+pub(crate) fn frp(name: &str, app: Server, core: Option<usize>) -> Result<Server, Fault> {
+    let (control, front) = (free_port()?, free_port()?);
+    let with_ports = |text: &str| {
+        text.replace("@CONTROL@", &control.port().to_string())
+            .replace("@LISTEN@", &front.port().to_string())
+            .replace("@UPSTREAM@", &app.addr.port().to_string())
+    };
+    let (folder, file) = configured(name, &with_ports(include_str!("../../peers/frps.toml")))?;
+    let mut command = pinned(core, "frps");
+    command.arg("-c").arg(file);
+    let frps = Server::spawn(name, command, front, Some(folder))?;
+    let (folder, file) =
+        configured(&format!("{name}-client"), &with_ports(include_str!("../../peers/frpc.toml")))?;
+    let mut command = pinned(core, "frpc");
+    command.arg("-c").arg(file);
+    let mut frps = frps.ready()?;
+    let (mut frpc, ()) =
+        Server::telling("frpc", command, |line| line.contains("start proxy success").then_some(()))?;
+    frpc.folder = Some(folder);
+    frps.helper = Some(Box::new(frpc));
+    frps.behind = Some(Box::new(app));
+    Ok(frps)
+}
+
 /// The hub's gateway with the endpoint `echo`.
 pub(crate) fn gateway(name: &str, binary: &str, echo: Server, core: Option<usize>) -> Result<Server, Fault> {
     let text = format!("[[endpoints]]\nname = \"echo\"\nurl = \"ws://{}{}\"\n", echo.addr, echo.echo_path);
