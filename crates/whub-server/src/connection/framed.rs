@@ -1,6 +1,6 @@
 //! Frames behind a `u32` length, out of a stream of bytes.
 
-use whub_transport::preface::{FrameTooLarge, split_frame};
+use whub_transport::preface::{FrameTooLarge, LENGTH_BYTES, split_frame};
 
 /// What is left of the last read: the beginning of a frame. Owns memory only then.
 #[derive(Debug, Default)]
@@ -15,24 +15,35 @@ impl FrameReader {
     /// When a frame is announced that is longer than `frame_bytes_max`.
     pub(super) fn handle_bytes(
         &mut self,
-        input: &[u8],
+        mut input: &[u8],
         frame_bytes_max: usize,
         mut on_frame: impl FnMut(&[u8]) -> bool,
     ) -> Result<(), FrameTooLarge> {
-        if self.carry.is_empty() {
-            let taken = each_frame(input, frame_bytes_max, &mut on_frame)?;
-            self.carry.extend_from_slice(&input[taken..]);
-            return Ok(());
+        // The frame that has begun is completed by itself, so that what follows is read where it lies.
+        while !self.carry.is_empty() {
+            let (more, rest) = input.split_at(missing(&self.carry).min(input.len()));
+            self.carry.extend_from_slice(more);
+            input = rest;
+            if let Some((frame, _)) = split_frame(&self.carry, frame_bytes_max)? {
+                let goes_on = on_frame(frame);
+                self.carry = Vec::new();
+                if !goes_on {
+                    return Ok(());
+                }
+            } else if input.is_empty() {
+                return Ok(());
+            }
         }
-        let mut bytes = std::mem::take(&mut self.carry);
-        bytes.extend_from_slice(input);
-        let taken = each_frame(&bytes, frame_bytes_max, &mut on_frame)?;
-        if taken < bytes.len() {
-            bytes.drain(..taken);
-            self.carry = bytes;
-        }
+        let taken = each_frame(input, frame_bytes_max, &mut on_frame)?;
+        self.carry.extend_from_slice(&input[taken..]);
         Ok(())
     }
+}
+
+/// How many bytes are lacking until the frame is whole, or until its length is known.
+fn missing(begun: &[u8]) -> usize {
+    let whole = begun.first_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
+    LENGTH_BYTES + whole - begun.len()
 }
 
 fn each_frame(
@@ -78,8 +89,36 @@ mod tests {
     }
 
     #[test]
+    fn so_does_every_way_to_cut_it_twice() {
+        let stream = [1, 0, 0, 0, b'a', 0, 0, 0, 0, 5, 0, 0, 0, b'b', b'c', b'd', b'e', b'f'];
+        let expected = [b"a".to_vec(), b"".to_vec(), b"bcdef".to_vec()];
+        for first in 0..stream.len() {
+            for second in first..stream.len() {
+                let chunks = [&stream[..first], &stream[first..second], &stream[second..]];
+                assert_eq!(frames(&chunks), expected, "cut at {first} and {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_behind_the_frame_that_ended_it() {
+        let mut reader = FrameReader::default();
+        let mut heard = 0;
+        let mut only_one = |_: &[u8]| {
+            heard += 1;
+            false
+        };
+        reader.handle_bytes(&[1, 0], 16, &mut only_one).unwrap();
+        reader.handle_bytes(&[0, 0, b'a', 1, 0, 0, 0, b'b', 9], 16, &mut only_one).unwrap();
+        assert_eq!(heard, 1);
+    }
+
+    #[test]
     fn a_frame_beyond_the_limit_is_refused_by_its_length_alone() {
         let mut reader = FrameReader::default();
         assert!(reader.handle_bytes(&[17, 0, 0, 0], 16, |_| true).is_err());
+        let mut reader = FrameReader::default();
+        reader.handle_bytes(&[17], 16, |_| true).unwrap();
+        assert!(reader.handle_bytes(&[0, 0, 0, b'a'], 16, |_| true).is_err());
     }
 }
