@@ -84,8 +84,9 @@ pub(crate) struct Options {
     /// Only cells whose name begins with one of these, and those they are compared with
     #[arg(long, value_delimiter = ',')]
     pub(crate) cells: Vec<String>,
-    /// Only these servers (raw, raw-relay, direct, whub, whub-free, whub-expose, whub-gateway, whub-gateway-free, nats, nats-free,
-    /// mosquitto, nginx, nginx-ws, nginx-ws-free, haproxy, haproxy-ws, haproxy-ws-free, nginx-stream, haproxy-stream, frp, frp-stream, peers by name)
+    /// Only these servers (raw, raw-relay, direct, whub, whub-free, whub-expose, whub-gateway, whub-gateway-free,
+    /// nats, nats-free, mosquitto, nginx, nginx-ws, nginx-ws-free, nginx-stream, haproxy, haproxy-ws,
+    /// haproxy-ws-free, haproxy-stream, frp, frp-stream, peers by name)
     #[arg(long, value_delimiter = ',')]
     pub(crate) servers: Vec<String>,
     /// Rounds; in each one every server has every cell once

@@ -157,26 +157,27 @@ impl Server {
     }
 
     /// Starts a program and waits until its standard output has a line that `find` finds something in.
-    fn telling<T>(
+    fn telling<T: Send + 'static>(
         name: &str,
         mut command: Command,
-        find: impl Fn(&str) -> Option<T>,
+        find: impl Fn(&str) -> Option<T> + Send + 'static,
     ) -> Result<(Self, T), Fault> {
         command.stdout(Stdio::piped());
         let mut server = Self::spawn(name, command, SocketAddr::from(([127, 0, 0, 1], 0)), None)?;
         let output = server.child.as_mut().and_then(|child| child.stdout.take());
-        let mut lines = BufReader::new(output.ok_or_else(|| Fault::protocol("no standard output"))?).lines();
-        let found = loop {
-            let Some(Ok(line)) = lines.next() else {
-                return Err(Fault::protocol(format!("{name} ended before it was ready")));
-            };
-            if let Some(found) = find(&line) {
-                break found;
-            }
-        };
-        // Somebody must read on, lest the server blocks on a full pipe.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Ok((server, found))
+        let lines = BufReader::new(output.ok_or_else(|| Fault::protocol("no standard output"))?).lines();
+        let (tell, told) = std::sync::mpsc::channel();
+        // It reads on afterwards, lest the server blocks on a full pipe.
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| {
+                if let Some(found) = find(&line) {
+                    // Nobody waits for the second one.
+                    let _ = tell.send(found);
+                }
+            });
+        });
+        let found = told.recv_timeout(READY);
+        Ok((server, found.map_err(|_| Fault::protocol(format!("{name} ended, or is not ready in time")))?))
     }
 
     fn spawn(

@@ -94,12 +94,11 @@ fn cells(options: &Options, layout: &Layout) -> Vec<Cell> {
     let mut cells = cell::chosen(&options.cells);
     // The one peer that a machine may lack: it has to be built.
     let has_frp = Command::new("frps").arg("--version").output().is_ok();
-    if !has_frp {
-        say("frp is not installed and is left out");
-    }
     for cell in &mut cells {
-        if !has_frp {
-            cell.contestants.retain(|server| !matches!(server, Contestant::Frp | Contestant::FrpStream));
+        let is_frp = |server: &Contestant| matches!(server, Contestant::Frp | Contestant::FrpStream);
+        if !has_frp && cell.contestants.iter().any(is_frp) {
+            say(&format!("frp is not installed and is left out of {}", cell.name));
+            cell.contestants.retain(|server| !is_frp(server));
         }
         if matches!(cell.shape, Shape::Echo { .. }) {
             cell.contestants.extend(layout.peers.keys().cloned().map(Contestant::Peer));

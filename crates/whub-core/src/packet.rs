@@ -27,6 +27,10 @@ pub struct Packet {
 }
 
 impl Packet {
+    fn whole(bytes: Bytes) -> Self {
+        Self { bytes, apart: Bytes::new() }
+    }
+
     /// A frame of the hub's own making, without payload.
     #[must_use]
     pub fn build(body: &Body<'_>) -> Self {
@@ -36,7 +40,7 @@ impl Packet {
     /// A frame of the hub's own making.
     #[must_use]
     pub fn build_with(body: &Body<'_>, flags: Flags, via: Option<&Via<'_>>, payload: &[u8]) -> Self {
-        Self::try_build(body, flags, via, payload).unwrap_or_else(|_| too_large().into())
+        Self::try_build(body, flags, via, payload).unwrap_or_else(|_| Self::whole(too_large()))
     }
 
     /// A frame whose strings nobody has bounded yet.
@@ -52,7 +56,7 @@ impl Packet {
         let head = Head::new(body.kind(), 0).with(flags);
         let mut bytes = Vec::with_capacity(HEAD_BYTES + 64 + payload.len());
         WRITER.with_borrow_mut(|writer| writer.frame(&mut bytes, head, via, body, payload))?;
-        Ok(Bytes::from(bytes).into())
+        Ok(Self::whole(bytes.into()))
     }
 
     /// Passes a peer's frame on: envelope and payload untouched, a new via, the flags given.
@@ -64,7 +68,7 @@ impl Packet {
             let via = via.map_or(Ok(&[][..]), |via| writer.via(via))?;
             write_raw(&mut bytes, head, via, envelope, payload)
         });
-        if written.is_ok() { Bytes::from(bytes).into() } else { too_large().into() }
+        if written.is_ok() { Self::whole(bytes.into()) } else { Self::whole(too_large()) }
     }
 
     /// A piece of a body. A long one is shared; of a short one the memory around it might be much longer, so it is copied.
@@ -79,10 +83,10 @@ impl Packet {
 
     /// Nothing, in place of what is not needed any more.
     pub(crate) fn empty() -> Self {
-        Bytes::new().into()
+        Self::whole(Bytes::new())
     }
 
-    /// The length of the frame, and what it holds in memory, bytes.
+    /// The length of the frame, bytes. A payload that lies apart may keep more in memory: the read that brought it.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a frame has at least its head")]
     pub fn len(&self) -> usize {
@@ -144,12 +148,6 @@ impl Packet {
     pub fn payload_len(&self) -> usize {
         let head = self.head(0);
         self.len() - HEAD_BYTES - usize::from(head.via_len) - usize::from(head.env_len)
-    }
-}
-
-impl From<Bytes> for Packet {
-    fn from(bytes: Bytes) -> Self {
-        Self { bytes, apart: Bytes::new() }
     }
 }
 

@@ -69,10 +69,10 @@ impl Backlog {
         self.segments.push_back(Segment { bytes, messages });
     }
 
-    /// Adds the session's own bytes, none of them empty, before those that it held up, and lets these go.
+    /// Adds the session's own bytes before those that it held up, and lets these go.
     pub(crate) fn push_own(&mut self, own: impl Iterator<Item = Bytes>) {
         let begin = self.held_from.take().unwrap_or(self.segments.len());
-        for (index, bytes) in (begin..).zip(own) {
+        for (index, bytes) in (begin..).zip(own.filter(|bytes| !bytes.is_empty())) {
             self.bytes += bytes.len();
             self.segments.insert(index, Segment { bytes, messages: 0 });
         }

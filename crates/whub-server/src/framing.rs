@@ -16,7 +16,7 @@ pub(crate) fn encode_packet(out: &mut Vec<u8>, framing: Framing, id: u64, packet
 
 /// The same, but a payload that lies apart is shared.
 pub(crate) fn say_packet(own: &mut Outgoing, framing: Framing, id: u64, packet: &Packet) {
-    if encode_front(own, framing, id, packet) && !packet.apart().is_empty() {
+    if encode_front(own.bytes(), framing, id, packet) && !packet.apart().is_empty() {
         own.share(packet.apart().clone());
     }
 }

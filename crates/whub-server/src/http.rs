@@ -166,15 +166,17 @@ const STREAM_BYTES: u32 = whub_core::WINDOW;
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
 /// What an HTTP/1 connection may read at once, and gather before it writes, bytes: large enough for two pieces of a long
-/// body. hyper refuses heads beyond it by itself, without a word; [`head::check`] those between it and the limit.
+/// body. hyper refuses heads beyond it by itself, without a word, in HTTP/2 too; [`head::check`] those between it and the
+/// limit.
 const BUFFER_BYTES: usize = 128 * 1024;
 
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
+    let head_bytes = limits.header_bytes.max(BUFFER_BYTES);
     // No timer of hyper's own: one per request costs more than one per connection, and it cannot see the time
     // before the version is known. `Patience` bounds both.
     // Nor `pipeline_flush`: with it hyper never sends a 101 whose client has sent its first message already.
-    builder.http1().max_buf_size(limits.header_bytes.max(BUFFER_BYTES));
+    builder.http1().max_buf_size(head_bytes);
     if limits.header_fields > head::FIELDS_HYPER {
         builder.http1().max_headers(limits.header_fields);
     }
@@ -188,6 +190,6 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .max_send_buf_size(64 * 1024)
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+        .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX));
     builder
 }

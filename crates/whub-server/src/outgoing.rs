@@ -1,12 +1,11 @@
 //! What a session says to its peer in one turn.
 
 use std::io::IoSlice;
-use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 
-/// Bytes to be sent in one write. Encoders append to it as to the vector that it is; a long payload that lies in
-/// somebody else's memory is put between the bytes instead of being copied.
+/// Bytes to be sent in one write, but for long payloads that lie in somebody else's memory: those are put between the
+/// bytes instead of being copied.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     bytes: Vec<u8>,
@@ -17,6 +16,11 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     pub(crate) const fn new() -> Self {
         Self { bytes: Vec::new(), apart: Vec::new() }
+    }
+
+    /// Where encoders append to.
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
     }
 
     /// Puts a payload behind all that was said so far.
@@ -31,6 +35,11 @@ impl Outgoing {
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.apart.clear();
+    }
+
+    /// Gives back a buffer that grew beyond this.
+    pub(crate) fn shrink_to(&mut self, keep_bytes: usize) {
+        self.bytes.shrink_to(keep_bytes);
     }
 
     /// All of it as one slice, if nothing lies apart.
@@ -80,20 +89,6 @@ impl Part<'_> {
     }
 }
 
-impl Deref for Outgoing {
-    type Target = Vec<u8>;
-
-    fn deref(&self) -> &Vec<u8> {
-        &self.bytes
-    }
-}
-
-impl DerefMut for Outgoing {
-    fn deref_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,10 +97,10 @@ mod tests {
     fn what_is_said_keeps_its_order_however_much_of_it_was_written() {
         let mut said = Outgoing::new();
         assert!(said.is_empty() && said.whole() == Some(&[]));
-        said.extend_from_slice(b"a");
+        said.bytes().extend_from_slice(b"a");
         said.share(Bytes::from_static(b"bcd"));
         said.share(Bytes::from_static(b"e"));
-        said.extend_from_slice(b"fg");
+        said.bytes().extend_from_slice(b"fg");
         assert_eq!(said.whole(), None);
         let slices: Vec<_> = said.slices().iter().map(|slice| slice.to_vec()).collect();
         assert_eq!(slices.concat(), b"abcdefg");

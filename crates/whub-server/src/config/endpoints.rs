@@ -53,7 +53,7 @@ pub struct Endpoint {
     /// Subprotocols that the hub offers for connections of its own (`/gateway`, the whub protocol). If not empty, a
     /// client of `/gateway/<name>` can agree on no other.
     pub protocols: Vec<String>,
-    /// PEM file of the authorities that are believed, instead of the system's.
+    /// PEM file of the authorities that are believed, or of the endpoint's own certificate, instead of the system's.
     pub tls_roots: Option<PathBuf>,
     /// From the beginning to the end of a handshake with an upstream.
     pub connect_timeout: Duration,

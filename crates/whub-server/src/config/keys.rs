@@ -240,7 +240,7 @@ pub(crate) static KEYS: &[Key<Config>] = &[
         "limits.header_bytes",
         Field::Bytes(|c| &mut c.limits.header_bytes, 8 * KIB..=MIB),
         "64KiB",
-        "Size of an HTTP request's head; beyond it the answer is 431.",
+        "Size of an HTTP request's head; beyond it the answer is 431. A connection reads up to 128 KiB at once, whatever this says.",
     ),
     key(
         "limits.header_fields",

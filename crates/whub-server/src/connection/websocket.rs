@@ -104,9 +104,9 @@ impl WebSocket {
             return Flow::Close;
         }
         if code == 0 {
-            encode_close_reply(own, None, None);
+            encode_close_reply(own.bytes(), None, None);
         } else {
-            encode_close(own, CloseCode::new(code).unwrap_or(CloseCode::INTERNAL), reason, None);
+            encode_close(own.bytes(), CloseCode::new(code).unwrap_or(CloseCode::INTERNAL), reason, None);
         }
         Flow::Close
     }
@@ -125,7 +125,7 @@ impl<'a> Speaker<'a> {
     }
 
     pub(crate) fn ping(&mut self) {
-        encode_frame(self.own, Opcode::Ping, &[]);
+        encode_frame(self.own.bytes(), Opcode::Ping, &[]);
     }
 
     /// A part of a message, as it comes; one that is whole is a message as any other.
@@ -138,7 +138,7 @@ impl<'a> Speaker<'a> {
             (true, true) => Opcode::Text,
             (true, false) => Opcode::Binary,
         };
-        encode_frame(self.own, Head { opcode, fin: !more, compressed: false }, payload);
+        encode_frame(self.own.bytes(), Head { opcode, fin: !more, compressed: false }, payload);
     }
 
     pub(crate) fn say(&mut self, text: bool, payload: &[u8]) {
@@ -146,9 +146,9 @@ impl<'a> Speaker<'a> {
         let compressed = self.deflater.as_mut().and_then(|deflater| deflater.compress(payload));
         match compressed {
             Some(compressed) => {
-                encode_frame(self.own, Head { opcode, fin: true, compressed: true }, &compressed)
+                encode_frame(self.own.bytes(), Head { opcode, fin: true, compressed: true }, &compressed)
             }
-            None => encode_frame(self.own, opcode, payload),
+            None => encode_frame(self.own.bytes(), opcode, payload),
         }
     }
 }
@@ -165,13 +165,13 @@ fn handle_event(
             on_message(speaker, Message { text: kind == MessageKind::Text, payload })
         }
         Event::Ping(payload) => {
-            encode_frame(speaker.own, Opcode::Pong, &payload);
+            encode_frame(speaker.own.bytes(), Opcode::Pong, &payload);
             Flow::Go
         }
         Event::Pong(_) => Flow::Go,
         Event::Close(frame) => {
             if closing.receive() {
-                encode_close_reply(speaker.own, frame.as_ref(), None);
+                encode_close_reply(speaker.own.bytes(), frame.as_ref(), None);
             }
             *parting = Some(Box::new(match frame {
                 Some(frame) => Parting { code: frame.code.value(), reason: frame.reason.as_ref().into() },
@@ -190,7 +190,7 @@ fn refuse(
 ) -> Flow {
     let (code, reason) = (violation.close_code(), violation.to_string());
     if closing.start() {
-        encode_close(own, code, &reason, None);
+        encode_close(own.bytes(), code, &reason, None);
     }
     *parting = Some(Box::new(Parting { code: code.value(), reason: reason.into() }));
     Flow::Close

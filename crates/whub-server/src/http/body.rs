@@ -108,6 +108,19 @@ impl HttpBody {
         Poll::Ready(next.map(|result| result.map(Frame::data)))
     }
 
+    /// Whether the source may have more to say, though it was pending.
+    fn has_yielded(&self) -> bool {
+        match &self.content {
+            Content::Download(download) => download.has_yielded(),
+            Content::Empty
+            | Content::Full(_)
+            | Content::Events(_)
+            | Content::Live(_)
+            | Content::Pair(_)
+            | Content::Passed(_) => false,
+        }
+    }
+
     /// Compresses what there is; flushes when the source has nothing for now.
     fn poll_gzip(
         &mut self,
@@ -116,6 +129,7 @@ impl HttpBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         loop {
             let came = match self.poll_plain(cx) {
+                Poll::Pending if self.has_yielded() => return Poll::Pending,
                 Poll::Pending => match gzip.flush() {
                     Ok(None) => return Poll::Pending,
                     flushed => flushed,

@@ -82,7 +82,9 @@ async fn answer(visit: &Stay, id: &HeaderValue, request: Request<Incoming>) -> R
     let method = parts.method.clone();
     let accepts_gzip = config.compression.enabled && compress::is_accepted(&parts.headers);
     let is_asked = guest.is_some() && cors::is_preflight(&parts);
-    let mut response = if is_asked && !decides_itself(visit, &config, &parts) {
+    let mut response = if let Err(problem) = head::check(&parts, &config.limits) {
+        problem.into_response()
+    } else if is_asked && !decides_itself(visit, &config, &parts) {
         cors::preflight(&config.cors, &parts)
     } else {
         route(visit, &config, id, parts, body).await.unwrap_or_else(Problem::into_response)
@@ -116,7 +118,6 @@ async fn route(
         return Err(Problem::method(parts.uri.path(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
     plain_coding(&parts)?;
-    head::check(&parts, &config.limits)?;
     // The path outlives the parts, which an upgrade takes apart.
     let uri = parts.uri.clone();
     let path = uri.path();

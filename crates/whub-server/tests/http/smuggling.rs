@@ -1,5 +1,8 @@
 //! Requests that two readers could read in two ways: one answer at most, and nothing behind it is a request.
 
+use hyper::Method;
+use hyper::header::HeaderName;
+
 use crate::browser::Browser;
 use crate::common::Node;
 
@@ -167,6 +170,7 @@ async fn heads_have_limits() {
     let node = Node::with(|config| {
         config.limits.header_fields = 10;
         config.limits.header_bytes = 16 * 1024;
+        config.http.allowed_origins = vec!["https://app.example".to_owned()];
     })
     .await;
     let many: String = (0..10).map(|number| format!("X-{number}: 1\r\n")).collect();
@@ -185,6 +189,26 @@ async fn heads_have_limits() {
         browser.write(format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).await;
         let answer = browser.answer().await;
         assert!(answer.status == status && answer.text().contains(slug), "{answer:?}");
+    }
+    // A page of elsewhere that asks what it may do has no larger head either.
+    let preflight = "Origin: https://app.example\r\nAccess-Control-Request-Method: PUT\r\n";
+    for (fields, status) in [(long(limit), 431), ("X-A: 1\r\n".to_owned(), 204)] {
+        let mut browser = Browser::visit(&node).await;
+        browser.write(format!("OPTIONS /a HTTP/1.1\r\nHost: localhost\r\n{preflight}{fields}\r\n")).await;
+        assert_eq!(browser.answer().await.status, status);
+    }
+    // In HTTP/2 as in HTTP/1.1, for one field or many.
+    for (count, length, status) in [(1, 16_300, 200), (1, 16_400, 431), (9, 1_700, 200), (9, 1_900, 431)] {
+        let mut sender = crate::http2::connect(&node).await;
+        let mut request = crate::http2::request(Method::GET, "http://localhost/healthz");
+        for field in 0..count {
+            let name = HeaderName::try_from(format!("x-{field}")).unwrap();
+            request.headers_mut().insert(name, "a".repeat(length).parse().unwrap());
+        }
+        let (response, _) = sender.send_request(request, true).unwrap();
+        let response = response.await.unwrap();
+        let named = response.headers().contains_key("x-request-id");
+        assert_eq!((response.status().as_u16(), named), (status, true), "{count} × {length}");
     }
     // More than is read of a connection at once: hyper's own refusal has no body, and may come with a reset that hides it.
     let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{}\r\n", long(limit * 10));

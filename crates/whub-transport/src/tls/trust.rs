@@ -78,7 +78,8 @@ fn system_roots() -> RootCertStore {
 /// Trusts the authorities of a list, and the servers that show a certificate of the list itself.
 ///
 /// The second is how programs everywhere read such a file. webpki alone refuses it where the certificate says that it
-/// may sign others too, as those of `openssl req -x509` do.
+/// may sign others too, as those of `openssl req -x509` do. Of what webpki would look at after that, the name is looked at
+/// here; the purposes that the certificate names are not, for who listed it has said what it is for.
 #[derive(Debug)]
 struct Listed {
     certificates: Vec<CertificateDer<'static>>,
@@ -139,7 +140,7 @@ impl ServerCertVerifier for Listed {
     }
 }
 
-/// Whether the one fault of a server's certificate is that it may sign others.
+/// Whether the first fault of a server's certificate is that it may sign others.
 fn is_authority_itself(error: &Error) -> bool {
     let Error::InvalidCertificate(Invalid::Other(OtherError(cause))) = error else { return false };
     matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))

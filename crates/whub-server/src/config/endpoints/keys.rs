@@ -115,7 +115,7 @@ pub(crate) static ENDPOINT_KEYS: &[Key<EndpointDraft>] = &[
     unset(
         "tls_roots",
         Field::Path(|e| &mut e.tls_roots),
-        "PEM file of the authorities that are believed, instead of the system's; read again with the configuration.",
+        "PEM file of the authorities that are believed, or of the endpoint's own certificate, instead of the system's; read again with the configuration.",
     ),
     key(
         "connect_timeout",
