@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use whub_core::middleware::{AnswerHead, Asked, CallRecord, Middleware};
 use whub_core::{Fault, Now};
 use whub_proto::Code;
@@ -155,6 +156,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for url in server.urls() {
         println!("listening on {url}");
     }
-    server.run(async { drop(tokio::signal::ctrl_c().await) }).await;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let stopped = async {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminated.recv() => {}
+        }
+    };
+    server.run(stopped).await;
     Ok(())
 }

@@ -66,12 +66,12 @@ pub(super) fn compress(
     accepted: bool,
     response: Response<HttpBody>,
 ) -> Response<HttpBody> {
-    if !rules.enabled || !is_worth_it(rules, &response) {
+    if !rules.enabled || !is_worth_it(rules, method, &response) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
     parts.headers.append(VARY, HeaderValue::from_static("accept-encoding"));
-    if !accepted || method == Method::HEAD {
+    if !accepted {
         return Response::from_parts(parts, body);
     }
     parts.headers.remove(CONTENT_LENGTH);
@@ -81,10 +81,12 @@ pub(super) fn compress(
     if let Some(weak) = parts.headers.get(ETAG).and_then(weakened) {
         parts.headers.insert(ETAG, weak);
     }
-    Response::from_parts(parts, body.gzipped())
+    // HEAD is told what GET would be.
+    let body = if method == Method::HEAD { body } else { body.gzipped() };
+    Response::from_parts(parts, body)
 }
 
-fn is_worth_it(rules: &Compression, response: &Response<HttpBody>) -> bool {
+fn is_worth_it(rules: &Compression, method: &Method, response: &Response<HttpBody>) -> bool {
     let (status, headers) = (response.status(), response.headers());
     let is_bodiless = status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT);
@@ -92,7 +94,9 @@ fn is_worth_it(rules: &Compression, response: &Response<HttpBody>) -> bool {
         || headers.contains_key(CONTENT_RANGE)
         || VOUCHING.iter().any(|name| headers.contains_key(name))
         || headers.get_all(CACHE_CONTROL).iter().any(says_no_transform);
-    let length = response.body().size_hint().exact().or_else(|| {
+    // An answer to HEAD has no body; its fields are about that of GET.
+    let own = response.body().size_hint().exact().filter(|_| method != Method::HEAD);
+    let length = own.or_else(|| {
         headers
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok())

@@ -58,6 +58,11 @@ pub(super) fn admit(rules: &Cors, guest: &Guest, headers: &mut HeaderMap) {
     if rules.credentials {
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     }
+    vary(headers);
+}
+
+/// A page of elsewhere might get another answer, which caches have to know even of those that none asked for.
+pub(super) fn vary(headers: &mut HeaderMap) {
     headers.append(VARY, HeaderValue::from_static("origin"));
 }
 

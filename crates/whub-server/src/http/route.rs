@@ -89,8 +89,10 @@ async fn answer(visit: &Stay, id: &HeaderValue, request: Request<Incoming>) -> R
     } else {
         route(visit, &config, id, parts, body).await.unwrap_or_else(Problem::into_response)
     };
-    if let Some(guest) = guest {
-        cors::admit(&config.cors, &guest, response.headers_mut());
+    match guest {
+        Some(guest) => cors::admit(&config.cors, &guest, response.headers_mut()),
+        None if config.http.allowed_origins.is_empty() => {}
+        None => cors::vary(response.headers_mut()),
     }
     compress::compress(&config.compression, &method, accepts_gzip, response)
 }

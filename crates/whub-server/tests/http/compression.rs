@@ -53,6 +53,11 @@ async fn text_is_compressed_for_those_who_take_it() {
     assert!(answer.body.len() < 200, "{}", answer.body.len());
     assert_eq!(unpacked(&answer.body), page.as_bytes());
 
+    let told = [headers[0], headers[1], ("content-length", "6000")];
+    let answer = asked(&mut browser, &mut provider, &head.replace("GET", "HEAD"), &told, b"").await;
+    assert!(answer.is("content-encoding", "gzip") && answer.is("etag", "W/\"v1\""), "as GET: {answer:?}");
+    assert!(answer.header("content-length").is_none() && answer.body.is_empty());
+
     let answer = asked(&mut browser, &mut provider, "GET /a", &headers, page.as_bytes()).await;
     assert!(answer.header("content-encoding").is_none() && answer.is("vary", "accept-encoding"));
     assert!(answer.is("etag", "\"v1\"") && answer.is("content-length", "6000"));

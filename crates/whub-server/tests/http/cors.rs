@@ -38,6 +38,16 @@ async fn asked(node: &Node, provider: &mut Client, head: &str, headers: &[(&str,
 }
 
 #[tokio::test]
+async fn caches_learn_that_pages_get_another_answer() {
+    let open = node(|_| {}).await;
+    let closed = Node::with(|_| {}).await;
+    for (node, vary) in [(&open, Some("origin")), (&closed, None)] {
+        let answer = Browser::visit(node).await.ask("GET /healthz", b"").await;
+        assert_eq!(answer.header("vary"), vary);
+    }
+}
+
+#[tokio::test]
 async fn preflights_say_what_the_configuration_says() {
     let node = node(|config| {
         config.cors.methods = vec!["GET".to_owned(), "POST".to_owned()];

@@ -109,7 +109,10 @@ impl ServerCertVerifier for Listed {
     ) -> Result<ServerCertVerified, Error> {
         match self.authorities.verify_server_cert(certificate, between, name, ocsp, now) {
             // This is found out after the dates were, and before the name is looked at.
-            Err(error) if is_authority_itself(&error) && self.certificates.contains(certificate) => {
+            Err(error) if is_authority_itself(&error) => {
+                if !self.certificates.contains(certificate) {
+                    return Err(Error::InvalidCertificate(Invalid::UnknownIssuer));
+                }
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -255,7 +258,7 @@ mod tests {
     fn but_only_itself_by_its_name_and_while_it_is_valid() {
         let (listed, other) = (own_authority(), own_authority());
         let unknown = verdict(&listed, &other, "localhost", 0).expect_err("another certificate");
-        assert!(is_authority_itself(&unknown), "{unknown}");
+        assert_eq!(unknown, Error::InvalidCertificate(Invalid::UnknownIssuer));
         let misnamed = verdict(&listed, &listed, "example.org", 0).expect_err("another name");
         assert!(
             matches!(misnamed, Error::InvalidCertificate(Invalid::NotValidForNameContext { .. })),
