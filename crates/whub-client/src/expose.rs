@@ -9,7 +9,7 @@
 //!
 //! A WebSocket is asked of the application as the caller asks it of the hub, and bridged once it agrees.
 //!
-//! Bodies are streamed both ways in constant memory, at most 256 KiB a direction and what the sockets hold. A caller
+//! Bodies are streamed both ways in constant memory, at most 512 KiB a direction and what the sockets hold. A caller
 //! that goes away closes the connection to the application.
 //!
 //! Absent on purpose: HTTP/2 to the application, a cache, and changes of bodies.
@@ -202,6 +202,7 @@ impl Expose {
 
     async fn start(self) -> Result<Exposure, Error> {
         let url = AppUrl::parse(&self.url)?;
+        check(self.trust.clone()).await?;
         let mounts = self.mounts()?;
         let checks = Checks { path: self.check_path.map(rooted), every: self.check_every };
         let manner = Manner {
@@ -288,6 +289,14 @@ impl Exposure {
             let _ = agreed.await;
         }
     }
+}
+
+/// Whether the file with certificates is of use, which no later try would change.
+async fn check(trust: Trust) -> Result<(), Error> {
+    let Trust::File(_) = trust else { return Ok(()) };
+    // Only a runtime that stops does not come to it.
+    let checked = tokio::task::spawn_blocking(move || trust.check()).await.map_err(|_| Error::closed())?;
+    checked.map_err(|error| Error::invalid(format!("{error}; name a PEM file with certificates")))
 }
 
 fn rooted(path: String) -> String {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use whub_client::{Client, Code, Health, connect};
+use whub_client::{Client, Code, ErrorKind, Health, connect};
 use whub_server::{Server, config::Config};
 use whub_ws::handshake::accept_key;
 use whub_ws::{CloseCode, Opcode, encode_close, encode_frame};
@@ -569,4 +569,13 @@ impl futures_core::Stream for Parts {
     ) -> std::task::Poll<Option<Self::Item>> {
         self.0.poll_recv(cx).map(|part| part.map(|part| Ok(part.into())))
     }
+}
+
+#[tokio::test]
+async fn a_file_of_certificates_that_is_of_no_use_is_an_error_at_once() {
+    let hub = Hub::start().await;
+    let expose = hub.client.expose("shop", "https://127.0.0.1:1").app_ca_file("no/such.pem");
+    let error = soon(expose.into_future()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.reason().contains("no/such.pem"), "{error}");
 }

@@ -49,9 +49,10 @@ fn encode_front(out: &mut Vec<u8>, framing: Framing, id: u64, packet: &Packet) -
 pub(crate) fn encode_message(out: &mut Vec<u8>, dialect: Framing, id: u64, packet: &Packet) {
     match dialect {
         Framing::Json => {
-            let mut whole = Vec::with_capacity(packet.len());
-            encode_message(&mut whole, Framing::Binary, id, packet);
-            translate(out, &whole);
+            // Every packet was verified or built here, so reading it again cannot fail.
+            if let Ok(frame) = packet.frame() {
+                json::encode(&Frame { head: packet.head(id), ..frame }, out);
+            }
         }
         Framing::Binary | Framing::Stream | Framing::Plain | Framing::Room | Framing::Private => {
             packet.head(id).write(out);

@@ -108,19 +108,6 @@ impl HttpBody {
         Poll::Ready(next.map(|result| result.map(Frame::data)))
     }
 
-    /// Whether the source may have more to say, though it was pending.
-    fn has_yielded(&self) -> bool {
-        match &self.content {
-            Content::Download(download) => download.has_yielded(),
-            Content::Empty
-            | Content::Full(_)
-            | Content::Events(_)
-            | Content::Live(_)
-            | Content::Pair(_)
-            | Content::Passed(_) => false,
-        }
-    }
-
     /// Compresses what there is; flushes when the source has nothing for now.
     fn poll_gzip(
         &mut self,
@@ -129,7 +116,6 @@ impl HttpBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         loop {
             let came = match self.poll_plain(cx) {
-                Poll::Pending if self.has_yielded() => return Poll::Pending,
                 Poll::Pending => match gzip.flush() {
                     Ok(None) => return Poll::Pending,
                     flushed => flushed,
@@ -165,6 +151,12 @@ impl Body for HttpBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if let Content::Download(download) = &mut self.content
+            && download.yields()
+        {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Some(mut gzip) = self.gzip.take() {
             let polled = self.poll_gzip(&mut gzip, cx);
             if !gzip.is_finished() {

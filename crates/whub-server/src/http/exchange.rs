@@ -110,22 +110,12 @@ pub(super) struct Download {
     window: Window,
     /// Its provider is to hear first that it may send more.
     yields: bool,
-    /// It has just let others go first, and has more to say perhaps.
-    yielded: bool,
     ended: bool,
 }
 
 impl Download {
     pub(super) fn new(exchange: Exchange, first: Bytes) -> Self {
-        Self {
-            exchange,
-            first,
-            trailers: None,
-            window: Window::new(),
-            yields: false,
-            yielded: false,
-            ended: false,
-        }
+        Self { exchange, first, trailers: None, window: Window::new(), yields: false, ended: false }
     }
 
     /// The next bytes, or what follows them; `None` at the end.
@@ -136,13 +126,6 @@ impl Download {
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
             return Poll::Ready(Some(Ok(Frame::data(self.take(first)))));
-        }
-        self.yielded = std::mem::take(&mut self.yields) && !self.ended;
-        if self.yielded {
-            // The letter with the credit is its session's to read, on this very thread perhaps. Were all written first that
-            // waits here, the provider would wait meanwhile, and the client afterwards.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
         }
         while !self.ended {
             let bytes = match std::task::ready!(self.exchange.poll_turn(cx)) {
@@ -166,9 +149,10 @@ impl Download {
         Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
-    /// Whether the last poll was pending only for others to go first.
-    pub(super) fn has_yielded(&self) -> bool {
-        self.yielded
+    /// Whether others should go first, once: the letter with the provider's credit is its session's to read, on this very
+    /// thread perhaps. Were all written first that waits here, the provider would wait meanwhile, and the client afterwards.
+    pub(super) fn yields(&mut self) -> bool {
+        std::mem::take(&mut self.yields) && !self.ended
     }
 
     fn take(&mut self, bytes: Bytes) -> Bytes {

@@ -44,17 +44,21 @@ impl Trust {
     pub(crate) fn client_config(&self, alpn: Alpn) -> Result<ClientConfig, CertificateError> {
         let builder =
             ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-        let builder = match self {
-            Self::System => builder.with_root_certificates(system_roots()),
+        let rule = match self {
+            Self::System => None,
             Self::File(path) => {
                 let unusable = |source| CertificateError::Authority { path: path.clone(), source };
-                let listed = Listed::new(read_certificates(path)?).map_err(unusable)?;
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(listed))
+                Some(Rule::Listed(Listed::new(read_certificates(path)?).map_err(unusable)?))
             }
-            Self::Pinned(fingerprint) => {
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(Pin::new(Some(*fingerprint))))
+            Self::Pinned(fingerprint) => Some(Rule::Pinned(*fingerprint)),
+            Self::Anything => Some(Rule::Anything),
+        };
+        let builder = match rule {
+            None => builder.with_root_certificates(system_roots()),
+            Some(rule) => {
+                let verifier = Arc::new(Verifier { rule, provider: provider() });
+                builder.dangerous().with_custom_certificate_verifier(verifier)
             }
-            Self::Anything => builder.dangerous().with_custom_certificate_verifier(Arc::new(Pin::new(None))),
         };
         let mut config = builder.with_no_client_auth();
         if alpn != Alpn::Absent {
@@ -75,30 +79,21 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-/// Trusts the authorities of a list, and the servers that show a certificate of the list itself.
-///
-/// The second is how programs everywhere read such a file. webpki alone refuses it where the certificate says that it
-/// may sign others too, as those of `openssl req -x509` do. Of what webpki would look at after that, the name is looked at
-/// here; the purposes that the certificate names are not, for who listed it has said what it is for.
+/// Decides by a rule of the hub's own. The handshake still proves possession of the certificate's key.
 #[derive(Debug)]
-struct Listed {
-    certificates: Vec<CertificateDer<'static>>,
-    authorities: Arc<WebPkiServerVerifier>,
+struct Verifier {
+    rule: Rule,
+    provider: Arc<CryptoProvider>,
 }
 
-impl Listed {
-    fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
-        let mut roots = RootCertStore::empty();
-        for certificate in &certificates {
-            roots.add(certificate.clone())?;
-        }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
-        let authorities = verifier.build().map_err(|error| Error::General(error.to_string()))?;
-        Ok(Self { certificates, authorities })
-    }
+#[derive(Debug)]
+enum Rule {
+    Listed(Listed),
+    Pinned(Fingerprint),
+    Anything,
 }
 
-impl ServerCertVerifier for Listed {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -107,85 +102,10 @@ impl ServerCertVerifier for Listed {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.authorities.verify_server_cert(certificate, between, name, ocsp, now) {
-            // This is found out after the dates were, and before the name is looked at.
-            Err(error) if is_authority_itself(&error) => {
-                if !self.certificates.contains(certificate) {
-                    return Err(Error::InvalidCertificate(Invalid::UnknownIssuer));
-                }
-                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            verdict => verdict,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
-    }
-}
-
-/// Whether the first fault of a server's certificate is that it may sign others.
-fn is_authority_itself(error: &Error) -> bool {
-    let Error::InvalidCertificate(Invalid::Other(OtherError(cause))) = error else { return false };
-    matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
-}
-
-/// Another certificate than the expected one.
-#[derive(Debug, thiserror::Error)]
-#[error("its certificate has the fingerprint {shown}, pinned is {pinned}")]
-struct NotPinned {
-    pinned: Fingerprint,
-    shown: Fingerprint,
-}
-
-/// Accepts one certificate, or with no fingerprint any. The handshake still proves possession of its key.
-#[derive(Debug)]
-struct Pin {
-    fingerprint: Option<Fingerprint>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl Pin {
-    fn new(fingerprint: Option<Fingerprint>) -> Self {
-        Self { fingerprint, provider: provider() }
-    }
-}
-
-impl ServerCertVerifier for Pin {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let shown = Fingerprint::of(certificate);
-        match self.fingerprint {
-            Some(pinned) if pinned != shown => {
-                let other = OtherError(Arc::new(NotPinned { pinned, shown }));
-                Err(Error::InvalidCertificate(Invalid::Other(other)))
-            }
-            Some(_) | None => Ok(ServerCertVerified::assertion()),
+        match &self.rule {
+            Rule::Listed(listed) => listed.verify(certificate, between, name, ocsp, now),
+            Rule::Pinned(pinned) => verify_pinned(*pinned, certificate),
+            Rule::Anything => Ok(ServerCertVerified::assertion()),
         }
     }
 
@@ -212,6 +132,72 @@ impl ServerCertVerifier for Pin {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Trusts the authorities of a list, and the servers that show a certificate of the list itself.
+///
+/// The second is how programs everywhere read such a file. webpki alone refuses it where the certificate says that it
+/// may sign others too, as those of `openssl req -x509` do. Of what webpki would look at after that, the name is looked at
+/// here; the purposes that the certificate names are not, for who listed it has said what it is for.
+#[derive(Debug)]
+struct Listed {
+    certificates: Vec<CertificateDer<'static>>,
+    authorities: Arc<WebPkiServerVerifier>,
+}
+
+impl Listed {
+    fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            roots.add(certificate.clone())?;
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
+        let authorities = verifier.build().map_err(|error| Error::General(error.to_string()))?;
+        Ok(Self { certificates, authorities })
+    }
+
+    fn verify(
+        &self,
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.authorities.verify_server_cert(certificate, between, name, ocsp, now) {
+            // This is found out after the dates were, and before the name is looked at.
+            Err(error) if is_authority_itself(&error) => {
+                if !self.certificates.contains(certificate) {
+                    return Err(Error::InvalidCertificate(Invalid::UnknownIssuer));
+                }
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
+    }
+}
+
+/// Whether the first fault of a server's certificate is that it may sign others.
+fn is_authority_itself(error: &Error) -> bool {
+    let Error::InvalidCertificate(Invalid::Other(OtherError(cause))) = error else { return false };
+    matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+fn verify_pinned(pinned: Fingerprint, certificate: &CertificateDer<'_>) -> Result<ServerCertVerified, Error> {
+    let shown = Fingerprint::of(certificate);
+    if pinned == shown {
+        return Ok(ServerCertVerified::assertion());
+    }
+    Err(Error::InvalidCertificate(Invalid::Other(OtherError(Arc::new(NotPinned { pinned, shown })))))
+}
+
+/// Another certificate than the expected one.
+#[derive(Debug, thiserror::Error)]
+#[error("its certificate has the fingerprint {shown}, pinned is {pinned}")]
+struct NotPinned {
+    pinned: Fingerprint,
+    shown: Fingerprint,
 }
 
 #[cfg(test)]
@@ -245,7 +231,7 @@ mod tests {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
         let then = UnixTime::since_unix_epoch(since + days * DAY);
         let name = ServerName::try_from(name).expect("a name");
-        verifier.verify_server_cert(shown, &[], &name, &[], then).map(drop)
+        verifier.verify(shown, &[], &name, &[], then).map(drop)
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use whub_client::{Client, ErrorKind, Exposure, Health};
 use whub_server::config::show_duration;
-use whub_transport::tls::{CertificateError, Trust};
 
 use crate::{
     arguments::duration,
@@ -148,11 +147,6 @@ impl Expose {
             expose = expose.insecure();
         }
         if let Some(file) = &self.app_ca {
-            let unusable = |error: CertificateError| {
-                Failure::new(Exit::Usage, error.to_string())
-                    .try_this("--app-ca FILE, with certificates in PEM")
-            };
-            Trust::File(file.clone()).check().map_err(unusable)?;
             expose = expose.app_ca_file(file);
         }
         Ok(expose.await?)
