@@ -96,7 +96,8 @@ fn a_sender_whose_receiver_vanishes_fails_though_that_had_nothing_to_say() {
     sender.say(b"the beginning\n");
     assert_eq!(receiver.line(), "the beginning");
     receiver.signal(Signal::KILL);
-    sender.wait_for("the other half left before it was sent everything");
+    // Whether the end of its input was under way already is another question.
+    sender.wait_for("the other half left before ");
     assert_eq!(sender.end().0, 1);
 }
 

@@ -160,14 +160,14 @@ impl Pair {
                         passed.received.fetch_add(message.bytes().len() as u64, Relaxed);
                     }
                     Some(PairEvent::Finished) => received = true,
-                    Some(PairEvent::Left { .. }) if !received => return Err(left_early(sent)),
+                    Some(PairEvent::Left { .. }) if !received => return Err(left_early(received, sent)),
                     Some(PairEvent::Left { .. }) => return settle(sending).await,
                     Some(PairEvent::Away) => output::note("the other half's connection broke; waiting for it"),
                     Some(PairEvent::Back) => output::note("the other half is back"),
                     Some(PairEvent::Missed { .. }) => return Err(missed()),
                     Some(PairEvent::Interrupted) => return Err(interrupted()),
                     Some(_) => {}
-                    None => return Err(receiver.error().map_or_else(|| left_early(sent), Failure::from)),
+                    None => return Err(receiver.error().map_or_else(|| left_early(received, sent), Failure::from)),
                 },
                 outcome = &mut sending, if !sent => {
                     // A task that panicked has said so on standard error.
@@ -191,7 +191,7 @@ async fn settle(sending: JoinHandle<Result<(), Failure>>) -> Result<(), Failure>
     match timeout(SETTLE_WITHIN, sending).await {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(_) | Err(_) if io::stdin().is_terminal() => Ok(()),
-        Ok(_) | Err(_) => Err(left_early(false)),
+        Ok(_) | Err(_) => Err(left_early(true, false)),
     }
 }
 
@@ -264,13 +264,17 @@ fn unreadable(error: io::Error) -> Failure {
     Failure::new(Exit::Failed, format!("cannot read standard input: {error}"))
 }
 
-fn left_early(has_everything: bool) -> Failure {
+/// `received` says that the other half had ended its input, `sent` that it is known to have everything from here: of what it
+/// took just before it left there is no word.
+fn left_early(received: bool, sent: bool) -> Failure {
     Failure::new(
         Exit::Failed,
-        if has_everything {
-            "the other half left before the end of what it sent; bytes may be missing"
-        } else {
-            "the other half left before it was sent everything"
+        match (received, sent) {
+            (false, true) => "the other half left before the end of what it sent; bytes may be missing",
+            (false, false) => {
+                "the other half left before the end of what it sent; bytes may be missing both ways"
+            }
+            (true, _) => "the other half left before it was sent everything",
         },
     )
 }
