@@ -69,6 +69,10 @@ class JsonProtocol(HubCase):
         self.assertEqual(answer.get("status", 200), 200)
         self.assertEqual(answer["headers"]["x-served"], "1")
 
+    def test_the_hubs_own_services_answer_with_data(self):
+        answer = self.client().call("/status/info")
+        self.assertTrue(answer["data"]["id"])
+
     def test_calls_without_a_provider_fail_at_once(self):
         answer = self.client().call("/nobody/here", timeout_ms=30000)
         self.assertEqual((answer["kind"], answer["code"]), ("error", "not_found"))

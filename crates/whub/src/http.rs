@@ -106,7 +106,9 @@ impl HttpHub {
     /// What the hub says in the words of its problem document, if it is one.
     fn refused(&self, path: &str, status: u16, body: &[u8]) -> Failure {
         let problem: Option<Value> = serde_json::from_slice(body).ok();
-        let detail = problem.as_ref().and_then(|problem| problem.get("detail")).and_then(Value::as_str);
+        let text =
+            |name: &str| problem.as_ref().and_then(|problem| problem.get(name)).and_then(Value::as_str);
+        let (slug, detail) = (text("slug"), text("detail"));
         let url = &self.url;
         let said = detail.map(str::to_owned);
         match status {
@@ -115,6 +117,7 @@ impl HttpHub {
                 let advice = "set WHUB_TOKEN, or name a file with --token-file";
                 Failure::new(Exit::Denied, said).try_this(advice)
             }
+            409 if slug == Some("config.problems") => Failure::new(Exit::Usage, said.unwrap_or_default()),
             404 if said.is_some() => Failure::new(Exit::NotFound, said.unwrap_or_default()),
             status => {
                 let said = said.unwrap_or_else(|| "is it a hub?".to_owned());

@@ -109,7 +109,7 @@ fn a_plan_says_what_reading_again_would_change_and_a_reload_does_it() {
         format!("whub: {file}:1: unknown key `limits.pnig`; the nearest valid one is `limits.ping`\n");
     assert_eq!(hub.run(&["config", "plan"]), (2, String::new(), problem));
     let (code, out, err) = hub.run(&["config", "reload"]);
-    assert_eq!((code, out.as_str()), (1, ""));
+    assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("unknown key `limits.pnig`"), "{err}");
     assert!(hub.http(&["GET /v1/config/reload HTTP/1.1"]).0.starts_with("HTTP/1.1 405"));
     assert!(hub.http(&["POST /v1/config/plan HTTP/1.1"]).0.starts_with("HTTP/1.1 405"));

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 use whub::{Hub, Scratch, finish};
+use whub_client::{Headers, Reply, Request, ServiceError};
 
 #[test]
 fn an_echo_gives_back_body_and_content_type() {
@@ -27,6 +28,35 @@ fn an_echo_gives_back_body_and_content_type() {
     );
     provider.signal(Signal::TERM);
     assert_eq!(provider.end().0, 0);
+}
+
+#[test]
+fn progress_and_trailers_are_shown_around_the_answer() {
+    let hub = Hub::start(&[]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let pairs = |name: &str, value: &str| Headers::from_iter([(name.to_owned(), value.to_owned())]);
+    let render = move |request: Request| async move {
+        request.progress(pairs("x-done", "half"), "so far\n").await?;
+        let trailers = async move { pairs("x-sum", "42") };
+        Ok::<_, ServiceError>(Reply::text("all").header("x-kind", "drawing").trailers(trailers))
+    };
+    let _provider = runtime.block_on(async {
+        let client = whub_client::connect(format!("ws://{}", hub.address)).await.unwrap();
+        client.provide("/render", render).await.unwrap()
+    });
+    let (code, out, err) = hub.run(&["call", "/render", "--include"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let (progress, answer) = out.split_once("so far\n").expect(&out);
+    assert_eq!(progress, "102\nx-done: half\n\n");
+    assert!(answer.starts_with("200\n") && answer.contains("x-kind: drawing\n"), "{out}");
+    assert!(answer.ends_with("\n\nall\nx-sum: 42\n"), "{out}");
+    assert_eq!(hub.run(&["call", "/render"]).1, "all");
+    let (_, out, _) = hub.run(&["call", "/render", "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&answer["text"], &answer["trailers"]),
+        (&"all".into(), &serde_json::json!({ "x-sum": "42" }))
+    );
 }
 
 #[test]

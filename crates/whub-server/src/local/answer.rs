@@ -51,14 +51,13 @@ impl LocalAnswer {
         Self::of(Format::Text, AnswerBody::Whole(body.into().into()))
     }
 
-    /// 200 with this value as JSON, and a line feed for people who read it in a terminal.
+    /// 200 with this value as JSON. Nothing follows it, so that clients of `whub.v1.json` have it as `data`.
     #[must_use]
     pub fn json(value: &impl serde::Serialize) -> Self {
-        let Ok(mut text) = serde_json::to_vec(value) else {
+        let Ok(text) = serde_json::to_vec(value) else {
             let reason = "the answer's keys cannot be written as JSON";
             return Fault::fatal(whub_proto::Code::Internal, "local.json", reason).into();
         };
-        text.push(b'\n');
         Self::of(Format::Json, AnswerBody::Whole(text.into()))
     }
 

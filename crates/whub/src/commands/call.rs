@@ -4,7 +4,7 @@ use std::{io, io::IsTerminal, time::Duration};
 
 use clap::Args;
 use serde_json::json;
-use whub_client::{Client, Format, Response};
+use whub_client::{Client, Format, Headers, Progress, Response};
 
 use crate::{
     arguments::{Data, duration, header},
@@ -44,11 +44,11 @@ pub(crate) struct Call {
     #[arg(long, value_name = "ID")]
     idempotency: Option<String>,
 
-    /// Print status and headers before the body
+    /// Print status and headers before the body, those of progress before them, and trailers after it
     #[arg(long, short)]
     include: bool,
 
-    /// Print one JSON object: status, headers and the body as data, text or b64
+    /// Print one JSON object: status, headers, the body as data, text or b64, and trailers if there are any
     #[arg(long, conflicts_with = "include")]
     pub(crate) json: bool,
 
@@ -109,6 +109,9 @@ impl Call {
         for (name, value) in &self.headers {
             call = call.header(name, value);
         }
+        if self.include {
+            call = call.on_progress(print_progress);
+        }
         let Some(data) = &self.data else { return Ok(call) };
         let (format, content_type) = kind(data);
         if !self.headers.iter().any(|(name, _)| name == "content-type") {
@@ -125,8 +128,7 @@ impl Call {
 
     async fn print(&self, mut response: Response) -> Result<(), Failure> {
         if self.include {
-            let headers = response.headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
-            output::print(&format!("{}\n{}\n", response.status, headers.collect::<String>()))?;
+            output::print(&format!("{}\n{}\n", response.status, lines(&response.headers)))?;
         }
         let mut last = None;
         while let Some(chunk) = response.body.next_chunk().await? {
@@ -137,14 +139,31 @@ impl Call {
         if io::stdout().is_terminal() && last.is_some_and(|byte| byte != b'\n') {
             output::write(b"\n")?;
         }
+        if self.include && !response.body.trailers().is_empty() {
+            output::print(&format!("\n{}", lines(response.body.trailers())))?;
+        }
         Ok(())
     }
 }
 
-async fn print_json(response: Response) -> Result<(), Failure> {
+/// What a service says before it answers, in the shape of an answer. Who does not read it holds the call up.
+fn print_progress(progress: Progress) {
+    // The answer meets the same obstacle, and tells of it.
+    let _ = output::print(&format!("{}\n{}\n", progress.status, lines(&progress.headers)))
+        .and_then(|()| output::write(&progress.payload));
+}
+
+fn lines(headers: &Headers) -> String {
+    headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect()
+}
+
+async fn print_json(mut response: Response) -> Result<(), Failure> {
     let mut object = json!({ "status": response.status, "headers": output::headers(&response.headers) });
     let is_json = response.format == Format::Json || is_json(response.headers.get("content-type"));
-    output::put_payload(&mut object, &response.bytes().await?, is_json);
+    output::put_payload(&mut object, &response.body.bytes().await?, is_json);
+    if !response.body.trailers().is_empty() {
+        object["trailers"] = output::headers(response.body.trailers());
+    }
     output::print_json(&object)
 }
 
