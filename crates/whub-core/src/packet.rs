@@ -81,6 +81,19 @@ impl Packet {
         Self { apart: payload, ..data }
     }
 
+    /// `Data` of a peer, to be passed on as it is. A long payload is shared with the `memory` that the frame was read from,
+    /// where that was the frame's own.
+    #[must_use]
+    pub fn data(frame: &Frame<'_>, memory: Option<&Bytes>) -> Self {
+        let forward = |payload| Self::forward(Kind::Data, frame.head.flags, None, frame.envelope, payload);
+        match memory {
+            Some(memory) if frame.payload.len() >= APART_BYTES_MIN => {
+                Self { apart: memory.slice_ref(frame.payload), ..forward(&[]) }
+            }
+            Some(_) | None => forward(frame.payload),
+        }
+    }
+
     /// Nothing, in place of what is not needed any more.
     pub(crate) fn empty() -> Self {
         Self::whole(Bytes::new())
@@ -177,6 +190,8 @@ fn too_large() -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use whub_proto::Data;
+
     use super::*;
 
     /// A piece of this length in the middle of more memory.
@@ -193,6 +208,20 @@ mod tests {
             let (payload, packet) = piece(length);
             assert_eq!(packet.payload().as_ptr() == payload.as_ptr(), shared, "{length}");
             assert_eq!(packet.apart().is_empty(), !shared);
+        }
+    }
+
+    #[test]
+    fn a_long_payload_stays_in_the_memory_of_its_frame() {
+        for (length, shared) in [(APART_BYTES_MIN - 1, false), (APART_BYTES_MIN, true)] {
+            let data = Data { close: 1000, ..Data::default() };
+            let sent = Packet::build_with(&Body::Data(data), Flags::END, None, &vec![b'x'; length]);
+            let memory = Bytes::from(sent.to_vec());
+            let frame = Frame::parse(&memory, usize::MAX, Origin::Client).unwrap();
+            let (lent, own) = (Packet::data(&frame, None), Packet::data(&frame, Some(&memory)));
+            assert_eq!((&lent, &own), (&sent, &sent));
+            assert_eq!(own.payload().as_ptr() == frame.payload.as_ptr(), shared, "{length}");
+            assert_ne!(lent.payload().as_ptr(), frame.payload.as_ptr());
         }
     }
 

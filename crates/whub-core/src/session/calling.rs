@@ -1,7 +1,8 @@
 //! The session as a caller: its calls in flight, the bodies it sends, the outcomes it gets.
 
+use bytes::Bytes;
 use whub_proto::names::ServicePath;
-use whub_proto::{Code, Flags, Frame, Kind, Request};
+use whub_proto::{Code, Flags, Frame, Request};
 
 use crate::call::Place;
 use crate::call::{CallId, CallKey};
@@ -90,12 +91,17 @@ impl ClientSession {
     }
 
     /// `Data` with an id of the client: a request's body goes on, or a message of a pair or room.
-    pub(super) fn handle_data<'a>(&'a mut self, now: Now, frame: &Frame<'a>) -> Handled<'a> {
+    pub(super) fn handle_data<'a>(
+        &'a mut self,
+        now: Now,
+        frame: &Frame<'a>,
+        memory: Option<&Bytes>,
+    ) -> Handled<'a> {
         match self.live.get_mut(&frame.head.id) {
             Some(Live::Pair(_)) => return self.handle_member_data(frame),
             Some(Live::Room(_)) => self.handle_room_data(now, frame),
             Some(Live::Call(call)) => match call.take_upload(frame) {
-                Ok(()) => self.upload(frame),
+                Ok(()) => self.upload(frame, memory),
                 Err(violation) => self.violate(violation),
             },
             Some(Live::Subscription(_)) => self.violate("Data names a subscription"),
@@ -105,10 +111,10 @@ impl ClientSession {
         Handled::Done
     }
 
-    fn upload(&mut self, frame: &Frame<'_>) {
+    fn upload(&mut self, frame: &Frame<'_>, memory: Option<&Bytes>) {
         let id = frame.head.id;
         let Some(Live::Call(call)) = self.live.get_mut(&id) else { return };
-        let data = Packet::forward(Kind::Data, frame.head.flags, None, frame.envelope, frame.payload);
+        let data = Packet::data(frame, memory);
         match &call.place {
             // A provider that is gone answers for itself: its session fails the call. One that is slow is not waited
             // for here, because that would hold up everything else of this caller; credit bounds what waits for it.

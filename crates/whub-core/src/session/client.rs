@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use whub_proto::names::{Filter, Pattern};
 use whub_proto::{Body, Code, Drain, Frame, Kind, RoomMode, Success};
 
@@ -163,6 +164,17 @@ impl ClientSession {
 
     /// A frame of the peer, checked by [`Frame::parse`].
     pub fn handle_frame<'a>(&'a mut self, now: Now, frame: &Frame<'a>) -> Handled<'a> {
+        self.handle_frame_in(now, frame, None)
+    }
+
+    /// The same for a frame that lies in `memory` of its own, if it does, which may outlive this call: long payloads are
+    /// passed on where they lie.
+    pub fn handle_frame_in<'a>(
+        &'a mut self,
+        now: Now,
+        frame: &Frame<'a>,
+        memory: Option<&Bytes>,
+    ) -> Handled<'a> {
         self.clock = now.at;
         match (&self.stage, &frame.body) {
             (Stage::Greeting { .. }, Body::Hello(hello)) => self.handle_hello(hello),
@@ -170,18 +182,18 @@ impl ClientSession {
                 self.violate("the first frame must be Hello, and nothing may follow it before Welcome");
             }
             (Stage::Ended, _) => {}
-            (Stage::Open { .. }, _) => return self.handle_open(now, frame),
+            (Stage::Open { .. }, _) => return self.handle_open(now, frame, memory),
         }
         Handled::Done
     }
 
-    fn handle_open<'a>(&'a mut self, now: Now, frame: &Frame<'a>) -> Handled<'a> {
+    fn handle_open<'a>(&'a mut self, now: Now, frame: &Frame<'a>, memory: Option<&Bytes>) -> Handled<'a> {
         let id = frame.head.id;
         match &frame.body {
             Body::Request(request) => self.handle_request(now, frame, request),
             Body::Response(response) => self.handle_response(frame, response),
-            Body::Data(_) if id % 2 == 1 => return self.handle_data(now, frame),
-            Body::Data(_) => self.handle_download(frame),
+            Body::Data(_) if id % 2 == 1 => return self.handle_data(now, frame, memory),
+            Body::Data(_) => self.handle_download(frame, memory),
             // A provider's error answers a call; a client's errors about anything else change nothing here.
             Body::Error(failure) if id.is_multiple_of(2) && id != 0 => self.handle_final(frame, failure),
             Body::Error(_) => {}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use whub_proto::names::Pattern;
 use whub_proto::{
     Body, Cancel, Code, Credit, Failure, Flags, Frame, HEADER_PAIRS_MAX, Headers, Kind, Register, Response,
@@ -257,7 +258,7 @@ impl ClientSession {
         let (caller, caller_id) = (debt.call.caller.clone(), debt.call.id);
         debt.call.count_answer(self.clock, response.status);
         self.owed.begin(id, stage);
-        self.pass_on(frame, Kind::Response);
+        self.pass_on(frame, None);
         if response.credit != 0 {
             let _ = caller.post(Letter::Credit { id: caller_id, bytes: response.credit });
         }
@@ -292,12 +293,12 @@ impl ClientSession {
     }
 
     /// `Data` with an id of the hub: a response's body goes on.
-    pub(super) fn handle_download(&mut self, frame: &Frame<'_>) {
+    pub(super) fn handle_download(&mut self, frame: &Frame<'_>, memory: Option<&Bytes>) {
         let stage = self.owed.get(frame.head.id).map(|debt| debt.stage);
         match stage {
             None | Some(Stage::HalfOpen) => self.handle_late(frame.head.id),
             Some(Stage::Asked) => self.violate("Data of a call before its Response"),
-            Some(Stage::Answered | Stage::Open) => self.pass_on(frame, Kind::Data),
+            Some(Stage::Answered | Stage::Open) => self.pass_on(frame, memory),
         }
     }
 
@@ -348,8 +349,8 @@ impl ClientSession {
         let _ = debt.call.caller.post(Letter::Credit { id: debt.call.id, bytes });
     }
 
-    fn pass_on(&mut self, frame: &Frame<'_>, kind: Kind) {
-        let id = frame.head.id;
+    fn pass_on(&mut self, frame: &Frame<'_>, memory: Option<&Bytes>) {
+        let (kind, id) = (frame.head.kind, frame.head.id);
         let Some(debt) = self.owed.get(id) else { return };
         let bytes = signed(frame.payload);
         // The first frame may be as large as a frame is; what it takes beyond the credit is owed.
@@ -365,9 +366,13 @@ impl ClientSession {
             debt.stage = Stage::HalfOpen;
         }
         let last = ended && !is_half;
-        let via = Via { moved: debt.call.moved, ..Via::default() };
-        let via = (kind == Kind::Response && via.moved > 0).then_some(&via);
-        let packet = Packet::forward(kind, frame.head.flags, via, frame.envelope, frame.payload);
+        let packet = if kind == Kind::Data {
+            Packet::data(frame, memory)
+        } else {
+            let via = Via { moved: debt.call.moved, ..Via::default() };
+            let via = (via.moved > 0).then_some(&via);
+            Packet::forward(kind, frame.head.flags, via, frame.envelope, frame.payload)
+        };
         let (caller, call) = (debt.call.caller.clone(), debt.call.id);
         if last {
             // Before the caller is told: it may call again at once, and is to find the place free.

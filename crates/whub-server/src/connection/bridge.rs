@@ -15,7 +15,7 @@ use whub_proto::{Body, Code, Data, Flags, Kind};
 
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::websocket::{Parting, WebSocket};
-use crate::connection::{Bytes, Flow, Reading, Talk};
+use crate::connection::{Bytes, Flow, Reading, Space, Talk};
 use crate::http::Tie;
 use crate::mailbox::Private;
 use crate::node::Node;
@@ -304,11 +304,11 @@ impl Talk for BridgeTalk {
         self.follow(now.at, flow)
     }
 
-    fn read_space(&mut self) -> Option<&mut [u8]> {
+    fn read_space(&mut self) -> Option<Space<'_>> {
         self.socket.read_space()
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing, _: &mut Vec<u8>) -> Flow {
         let Self { socket, bridge } = self;
         bridge.liveness.heard(now.at);
         let flow = socket.handle_filled(count, own, |_, message| {

@@ -10,7 +10,7 @@ use whub_proto::{Body, Code, Flags, Publish, Writer};
 
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::websocket::WebSocket;
-use crate::connection::{Bytes, Fanout, Flow, Reading, Talk};
+use crate::connection::{Bytes, Fanout, Flow, Reading, Space, Talk};
 use crate::mailbox::Private;
 use crate::node::Node;
 use crate::outgoing::Outgoing;
@@ -98,11 +98,11 @@ impl Talk for ChannelTalk {
         })
     }
 
-    fn read_space(&mut self) -> Option<&mut [u8]> {
+    fn read_space(&mut self) -> Option<Space<'_>> {
         self.socket.read_space()
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing, _: &mut Vec<u8>) -> Flow {
         self.handle(now, |socket, publish| {
             socket.handle_filled(count, own, |_, message| {
                 publish(message.text, &message.payload);

@@ -12,13 +12,15 @@ use whub_core::{
     ClientSession, Fault, Framing, Handled, Letter, Mailbox, Now, Output, Packet, Peer, SessionId,
 };
 use whub_proto::{Body, Code, Frame, Origin, json};
+use whub_transport::preface::FrameTooLarge;
+use whub_ws::Payload;
 
 use crate::connection::fanout::Fanout;
 use crate::connection::framed::FrameReader;
 use crate::connection::relay::Relay;
 use crate::connection::room_fanout::RoomFanout;
 use crate::connection::websocket::{Message, Speaker, WebSocket};
-use crate::connection::{Bytes, Flow, Reading, Talk};
+use crate::connection::{Bytes, Flow, Reading, Space, Talk};
 use crate::framing;
 use crate::mailbox::Private;
 use crate::node::Node;
@@ -117,10 +119,16 @@ impl Client {
         now: Now,
         speaker: &mut Speaker<'_>,
         relay: &mut Relay<'_>,
-        message: &Message<'_>,
+        message: Message<'_>,
     ) -> Flow {
         match (self.dialect, message.text) {
-            (Framing::Binary, false) => self.handle_frame(now, &message.payload, speaker, relay),
+            (Framing::Binary, false) => match message.payload {
+                Payload::Borrowed(frame) => self.handle_frame(now, frame, None, speaker, relay),
+                Payload::Owned(frame) => {
+                    let frame = bytes::Bytes::from(frame);
+                    self.handle_frame(now, &frame, Some(&frame), speaker, relay)
+                }
+            },
             (Framing::Json, true) => self.handle_json(now, &message.payload, speaker, relay),
             (
                 Framing::Binary
@@ -149,7 +157,7 @@ impl Client {
         // The encoding was checked by the WebSocket.
         let text = std::str::from_utf8(text).unwrap_or_default();
         match DECODER.with_borrow_mut(|decoder| decoder.decode(text, &mut bytes)) {
-            Ok(()) => self.handle_frame(now, &bytes, speaker, relay),
+            Ok(()) => self.handle_frame(now, &bytes, None, speaker, relay),
             Err(error) => {
                 let fault = Fault::fatal(error.code(), "json.invalid", error.to_string());
                 self.session.handle_untranslatable(error.id(), fault);
@@ -162,6 +170,7 @@ impl Client {
         &mut self,
         now: Now,
         bytes: &[u8],
+        memory: Option<&bytes::Bytes>,
         speaker: &mut Speaker<'_>,
         relay: &mut Relay<'_>,
     ) -> Flow {
@@ -173,7 +182,7 @@ impl Client {
             self.rooms.finish(&self.node.hub.counters);
         }
         match frame {
-            Ok(frame) => match self.session.handle_frame(now, &frame) {
+            Ok(frame) => match self.session.handle_frame_in(now, &frame, memory) {
                 Handled::Done => {}
                 Handled::Relay { partner, text, end, payload } => relay.add(partner, text, end, &payload),
             },
@@ -183,6 +192,27 @@ impl Client {
             }
         }
         self.drain(now, speaker)
+    }
+
+    /// The frames of a stream, as `read` finds them.
+    fn handle_frames(
+        &mut self,
+        now: Now,
+        speaker: &mut Speaker<'_>,
+        relay: &mut Relay<'_>,
+        read: impl FnOnce(&mut dyn FnMut(&[u8], Option<&bytes::Bytes>) -> bool) -> Result<(), FrameTooLarge>,
+    ) -> Flow {
+        let mut flow = Flow::Go;
+        let result = read(&mut |frame, memory| {
+            flow = self.handle_frame(now, frame, memory, speaker, relay);
+            flow == Flow::Go
+        });
+        if let Err(error) = result {
+            let fault = Fault::fatal(Code::TooLarge, "frame.too_large", error.to_string());
+            self.session.handle_unreadable(fault);
+            flow = self.drain(now, speaker);
+        }
+        flow
     }
 
     fn drain(&mut self, now: Now, speaker: &mut Speaker<'_>) -> Flow {
@@ -231,48 +261,44 @@ impl Talk for ClientTalk {
         let flow = match wire {
             Wire::Binary(socket) | Wire::Json(socket) => {
                 socket.handle_bytes(bytes.input, bytes.own, |speaker, message| {
-                    talk.handle_message(now, speaker, &mut relay, &message)
+                    talk.handle_message(now, speaker, &mut relay, message)
                 })
             }
             Wire::Stream(reader) => {
-                let mut flow = Flow::Go;
                 let mut speaker = Speaker::bare(bytes.own);
-                let result = reader.handle_bytes(bytes.input, hub.limits.frame_bytes, |frame| {
-                    flow = talk.handle_frame(now, frame, &mut speaker, &mut relay);
-                    flow == Flow::Go
-                });
-                if let Err(error) = result {
-                    let fault = Fault::fatal(Code::TooLarge, "frame.too_large", error.to_string());
-                    talk.session.handle_unreadable(fault);
-                    flow = talk.drain(now, &mut speaker);
-                }
-                flow
+                talk.handle_frames(now, &mut speaker, &mut relay, |on_frame| {
+                    reader.handle_bytes(bytes.input, hub.limits.frame_bytes, |frame| on_frame(frame, None))
+                })
             }
         };
         relay.finish().into_iter().for_each(|full| talk.session.handle_full(full));
         self.finish(flow, bytes.own)
     }
 
-    fn read_space(&mut self) -> Option<&mut [u8]> {
+    fn read_space(&mut self) -> Option<Space<'_>> {
         match &mut self.wire {
             Wire::Binary(socket) | Wire::Json(socket) => socket.read_space(),
-            Wire::Stream(_) => None,
+            Wire::Stream(reader) => reader.space().map(Space::Block),
         }
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing, relay: &mut Vec<u8>) -> Flow {
         let Self { wire, talk } = self;
         talk.session.handle_alive(now.at);
         let hub = Arc::clone(&talk.node.hub);
-        let mut bytes = Vec::new();
-        let mut relay = Relay::new(&mut bytes, &hub.counters, hub.limits.frame_bytes);
+        let mut relay = Relay::new(relay, &hub.counters, hub.limits.frame_bytes);
         let flow = match wire {
             Wire::Binary(socket) | Wire::Json(socket) => {
                 socket.handle_filled(count, own, |speaker, message| {
-                    talk.handle_message(now, speaker, &mut relay, &message)
+                    talk.handle_message(now, speaker, &mut relay, message)
                 })
             }
-            Wire::Stream(_) => Flow::Go,
+            Wire::Stream(reader) => {
+                let mut speaker = Speaker::bare(own);
+                talk.handle_frames(now, &mut speaker, &mut relay, |on_frame| {
+                    reader.handle_filled(hub.limits.frame_bytes, on_frame)
+                })
+            }
         };
         relay.finish().into_iter().for_each(|full| talk.session.handle_full(full));
         self.finish(flow, own)

@@ -7,7 +7,7 @@ use std::time::Instant;
 use whub_core::{Announcement, Hub, Letter, Liveness, Now, Silence};
 
 use crate::connection::websocket::WebSocket;
-use crate::connection::{Bytes, Flow, Reading, Talk};
+use crate::connection::{Bytes, Flow, Reading, Space, Talk};
 use crate::mailbox::Private;
 use crate::outgoing::Outgoing;
 
@@ -32,11 +32,11 @@ impl Talk for EchoTalk {
         })
     }
 
-    fn read_space(&mut self) -> Option<&mut [u8]> {
+    fn read_space(&mut self) -> Option<Space<'_>> {
         self.socket.read_space()
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing, _: &mut Vec<u8>) -> Flow {
         self.liveness.heard(now.at);
         self.socket.handle_filled(count, own, |speaker, message| {
             speaker.say(message.text, &message.payload);

@@ -1,11 +1,21 @@
 //! Frames behind a `u32` length, out of a stream of bytes.
 
+use bytes::{Buf, Bytes, BytesMut};
 use whub_transport::preface::{FrameTooLarge, LENGTH_BYTES, split_frame};
+
+/// A frame of this length is not moved once it is read, where that can be: who passes it on shares its memory.
+const LONG_BYTES: usize = 32 * 1024;
+
+/// Memory that long frames are read to, several to a block. Each of them keeps its whole block.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+/// The shortest read worth a system call while a long frame is under way, bytes.
+const READ_BYTES_MIN: usize = 64 * 1024;
 
 /// What is left of the last read: the beginning of a frame. Owns memory only then.
 #[derive(Debug, Default)]
 pub(crate) struct FrameReader {
-    carry: Vec<u8>,
+    begun: BytesMut,
 }
 
 impl FrameReader {
@@ -20,13 +30,13 @@ impl FrameReader {
         mut on_frame: impl FnMut(&[u8]) -> bool,
     ) -> Result<(), FrameTooLarge> {
         // The frame that has begun is completed by itself, so that what follows is read where it lies.
-        while !self.carry.is_empty() {
-            let (more, rest) = input.split_at(missing(&self.carry).min(input.len()));
-            self.carry.extend_from_slice(more);
+        while !self.begun.is_empty() {
+            let (more, rest) = input.split_at(missing(&self.begun).min(input.len()));
+            self.begun.extend_from_slice(more);
             input = rest;
-            if let Some((frame, _)) = split_frame(&self.carry, frame_bytes_max)? {
+            if let Some((frame, _)) = split_frame(&self.begun, frame_bytes_max)? {
                 let goes_on = on_frame(frame);
-                self.carry = Vec::new();
+                self.begun = BytesMut::new();
                 if !goes_on {
                     return Ok(());
                 }
@@ -35,8 +45,58 @@ impl FrameReader {
             }
         }
         let taken = each_frame(input, frame_bytes_max, &mut on_frame)?;
-        self.carry.extend_from_slice(&input[taken..]);
+        self.begin(&input[taken..]);
         Ok(())
+    }
+
+    /// Room behind a long frame that has begun: for the rest of it, and for what follows.
+    pub(super) fn space(&mut self) -> Option<&mut BytesMut> {
+        let missing = missing(&self.begun);
+        if !is_long(&self.begun) {
+            return None;
+        }
+        if self.begun.capacity() - self.begun.len() < missing.max(READ_BYTES_MIN) {
+            let begun = std::mem::take(&mut self.begun);
+            self.begin(&begun);
+        }
+        Some(&mut self.begun)
+    }
+
+    /// [`Self::space`] has got more bytes. As [`Self::handle_bytes`]; long frames come with the memory that they lie in.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn handle_filled(
+        &mut self,
+        frame_bytes_max: usize,
+        on_frame: &mut dyn FnMut(&[u8], Option<&Bytes>) -> bool,
+    ) -> Result<(), FrameTooLarge> {
+        while let Some((frame, size)) = split_frame(&self.begun, frame_bytes_max)? {
+            let goes_on = if size < LONG_BYTES {
+                let goes_on = on_frame(frame, None);
+                self.begun.advance(size);
+                goes_on
+            } else {
+                let mut frame = self.begun.split_to(size).freeze();
+                frame.advance(LENGTH_BYTES);
+                on_frame(&frame, Some(&frame))
+            };
+            if !goes_on {
+                self.begun = BytesMut::new();
+            }
+        }
+        if !is_long(&self.begun) {
+            self.begun = BytesMut::from(&self.begun[..]);
+        }
+        Ok(())
+    }
+
+    /// Keeps the beginning of a frame, with room for what follows if that is a long one.
+    fn begin(&mut self, bytes: &[u8]) {
+        let whole = bytes.len() + missing(bytes);
+        let room = if whole < LONG_BYTES { bytes.len() } else { whole.max(BLOCK_BYTES) };
+        self.begun = BytesMut::with_capacity(room);
+        self.begun.extend_from_slice(bytes);
     }
 }
 
@@ -44,6 +104,11 @@ impl FrameReader {
 fn missing(begun: &[u8]) -> usize {
     let whole = begun.first_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
     LENGTH_BYTES + whole - begun.len()
+}
+
+/// Whether the frame that has begun is known to be a long one.
+fn is_long(begun: &[u8]) -> bool {
+    begun.len() + missing(begun) >= LONG_BYTES
 }
 
 fn each_frame(
@@ -75,7 +140,7 @@ mod tests {
             };
             reader.handle_bytes(chunk, 16, collect).unwrap();
         }
-        assert!(reader.carry.is_empty());
+        assert!(reader.begun.is_empty());
         frames
     }
 
@@ -120,5 +185,99 @@ mod tests {
         let mut reader = FrameReader::default();
         reader.handle_bytes(&[17], 16, |_| true).unwrap();
         assert!(reader.handle_bytes(&[0, 0, 0, b'a'], 16, |_| true).is_err());
+    }
+
+    /// Frames of these lengths behind one another, each with bytes of its own, and the frames by themselves.
+    fn stream_of(lengths: &[usize]) -> (Vec<u8>, Vec<Vec<u8>>) {
+        let frame =
+            |(number, &length): (usize, &usize)| (0..length).map(|at| (at ^ (number * 7)) as u8).collect();
+        let frames: Vec<Vec<u8>> = lengths.iter().enumerate().map(frame).collect();
+        let with_length = |frame: &Vec<u8>| [&(frame.len() as u32).to_le_bytes()[..], frame].concat();
+        (frames.iter().flat_map(with_length).collect(), frames)
+    }
+
+    /// Reads as a connection does, at most so many bytes at a time. Gives the frames, and of each whether it came with memory.
+    fn read_all(mut stream: &[u8], mut reads: impl Iterator<Item = usize>) -> (Vec<Vec<u8>>, Vec<bool>) {
+        let (mut reader, mut frames, mut shared) = (FrameReader::default(), Vec::new(), Vec::new());
+        while !stream.is_empty() {
+            let most = reads.next().unwrap().min(stream.len());
+            let mut keep = |frame: &[u8], memory: Option<&Bytes>| {
+                assert!(memory.is_none_or(|memory| memory == frame));
+                frames.push(frame.to_vec());
+                shared.push(memory.is_some());
+                true
+            };
+            let count = if let Some(block) = reader.space() {
+                let count = most.min(block.capacity() - block.len());
+                block.extend_from_slice(&stream[..count]);
+                reader.handle_filled(FRAME_BYTES_MAX, &mut keep).unwrap();
+                count
+            } else {
+                reader.handle_bytes(&stream[..most], FRAME_BYTES_MAX, |frame| keep(frame, None)).unwrap();
+                most
+            };
+            assert!(count > 0, "a read always brings something");
+            stream = &stream[count..];
+        }
+        assert_eq!((reader.begun.len(), reader.begun.capacity()), (0, 0), "nothing is owned between frames");
+        (frames, shared)
+    }
+
+    const FRAME_BYTES_MAX: usize = 1024 * 1024;
+
+    #[test]
+    fn long_frames_come_whole_however_they_are_cut() {
+        let mut state = 7_u64;
+        let mut dice = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        for round in 0..48 {
+            let lengths: Vec<_> = (0..8)
+                .map(|_| match dice(4) {
+                    0 => dice(40),
+                    1 => LONG_BYTES - 8 + dice(16),
+                    2 => 64 * 1024,
+                    _ => dice(if round % 12 == 3 { FRAME_BYTES_MAX } else { 3 * LONG_BYTES }),
+                })
+                .collect();
+            let most = [50, 1000, 128 * 1024, BLOCK_BYTES][round % 4] * (1 + dice(3));
+            let (stream, expected) = stream_of(&lengths);
+            let (frames, _) = read_all(&stream, std::iter::repeat_with(|| 1 + dice(most)));
+            assert!(frames == expected, "round {round}: {lengths:?} in reads of {most}");
+        }
+    }
+
+    #[test]
+    fn in_a_long_run_of_long_frames_all_but_the_first_read_is_shared() {
+        let (stream, expected) = stream_of(&[64 * 1024; 16]);
+        let (frames, shared) = read_all(&stream, std::iter::repeat(128 * 1024));
+        assert!(frames == expected);
+        assert_eq!(shared, [&[false][..], &[true; 15]].concat());
+    }
+
+    #[test]
+    fn a_long_frame_that_ended_it_is_the_last() {
+        let (stream, _) = stream_of(&[LONG_BYTES, 3, LONG_BYTES]);
+        let mut reader = FrameReader::default();
+        reader.handle_bytes(&stream[..100], FRAME_BYTES_MAX, |_| true).unwrap();
+        reader.space().unwrap().extend_from_slice(&stream[100..]);
+        let mut heard = 0;
+        let mut only_one = |_: &[u8], _: Option<&Bytes>| {
+            heard += 1;
+            false
+        };
+        reader.handle_filled(FRAME_BYTES_MAX, &mut only_one).unwrap();
+        assert_eq!((heard, reader.begun.capacity()), (1, 0));
+    }
+
+    #[test]
+    fn behind_a_long_frame_too_one_beyond_the_limit_is_refused() {
+        let (mut stream, _) = stream_of(&[LONG_BYTES]);
+        stream.extend(u32::MAX.to_le_bytes());
+        let mut reader = FrameReader::default();
+        reader.handle_bytes(&stream[..100], FRAME_BYTES_MAX, |_| true).unwrap();
+        reader.space().unwrap().extend_from_slice(&stream[100..]);
+        assert!(reader.handle_filled(FRAME_BYTES_MAX, &mut |_, _| true).is_err());
     }
 }

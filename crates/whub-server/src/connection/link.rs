@@ -1,10 +1,11 @@
 //! The bytes of a connection: its reading half, and the writing half where only this task may write.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, ReadBuf};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use whub_transport::{DirectWriter, QueuedWriter, ReadHalf, Stream, WriteHalf};
 
 use crate::connection::scratch::QUEUE;
@@ -33,6 +34,15 @@ impl Link {
         let mut buf = ReadBuf::new(space);
         std::task::ready!(Pin::new(&mut self.read).poll_read(cx, &mut buf))?;
         Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// Reads into the memory that is left behind what `block` holds.
+    pub(super) fn poll_read_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        block: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        pin!(self.read.read_buf(block)).poll(cx)
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, mailbox: &PeerMailbox) -> Poll<io::Result<()>> {

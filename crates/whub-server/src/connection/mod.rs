@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::BytesMut;
 use whub_core::{Letter, Now, Post as _};
 
 pub(crate) use bridge::Pass;
@@ -61,12 +62,12 @@ trait Talk {
     fn handle_bytes(&mut self, now: Now, scratch: Bytes<'_>) -> Flow;
 
     /// Somewhere to read a large message straight into, while one is under way.
-    fn read_space(&mut self) -> Option<&mut [u8]> {
+    fn read_space(&mut self) -> Option<Space<'_>> {
         None
     }
 
     /// So many bytes were put into [`Self::read_space`].
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow;
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing, relay: &mut Vec<u8>) -> Flow;
 
     /// A letter from another session.
     fn handle_letter(&mut self, now: Now, letter: Letter, own: &mut Outgoing) -> Flow;
@@ -94,6 +95,14 @@ struct Reading {
     progress: bool,
     /// It has not taken what others have said, or may not have.
     is_behind: bool,
+}
+
+/// Where a large message is read to.
+enum Space<'a> {
+    /// As much as is lacking of it.
+    Slice(&'a mut [u8]),
+    /// The memory behind the bytes of this, which may have room for what follows as well.
+    Block(&'a mut BytesMut),
 }
 
 /// A read batch, and where the answers go.
@@ -280,13 +289,20 @@ impl<T: Talk> Connection<T> {
     /// Ready(false) at the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if let Some(space) = self.talk.read_space() {
-            let count = std::task::ready!(self.link.poll_read(cx, space)).unwrap_or(0);
+            let read = match space {
+                Space::Slice(slice) => self.link.poll_read(cx, slice),
+                Space::Block(block) => self.link.poll_read_on(cx, block),
+            };
+            let count = std::task::ready!(read).unwrap_or(0);
             self.heard = true;
+            if self.mailbox.waits() {
+                self.read_mail(cx);
+            }
             let now = now();
-            Scratch::with(|scratch| {
-                let flow = self.talk.handle_filled(now, count, &mut scratch.own);
+            Scratch::with(|Scratch { own, relay }| {
+                let flow = self.talk.handle_filled(now, count, own, relay);
                 self.follow(flow, now.at);
-                self.send_own(&mut scratch.own);
+                self.send_own(own);
             });
             return Poll::Ready(count > 0);
         }

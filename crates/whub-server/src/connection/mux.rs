@@ -11,7 +11,7 @@ use whub_core::{Announcement, GatewayOutput, GatewaySaying, GatewaySession, Lett
 
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::websocket::{Speaker, WebSocket};
-use crate::connection::{Bytes, Flow, Reading, Talk};
+use crate::connection::{Bytes, Flow, Reading, Space, Talk};
 use crate::gateway::{self, Heard, Leg, Spelling, Taken, Voice};
 use crate::mailbox::Private;
 use crate::node::Node;
@@ -193,11 +193,11 @@ impl Talk for MuxTalk {
         self.finish(flow, bytes.own)
     }
 
-    fn read_space(&mut self) -> Option<&mut [u8]> {
+    fn read_space(&mut self) -> Option<Space<'_>> {
         self.socket.read_space()
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing, _: &mut Vec<u8>) -> Flow {
         let Self { socket, mux } = self;
         mux.session.handle_alive(now.at);
         let flow = socket.handle_filled(count, own, |speaker, message| {

@@ -11,7 +11,7 @@ use whub_proto::names::PairId;
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::relay::Relay;
 use crate::connection::websocket::{Message, Parting, Speaker, WebSocket};
-use crate::connection::{Bytes, Flow, Reading, Talk};
+use crate::connection::{Bytes, Flow, Reading, Space, Talk};
 use crate::mailbox::Private;
 use crate::node::Node;
 use crate::outgoing::Outgoing;
@@ -127,16 +127,15 @@ impl Talk for PlainTalk {
         flow
     }
 
-    fn read_space(&mut self) -> Option<&mut [u8]> {
+    fn read_space(&mut self) -> Option<Space<'_>> {
         self.socket.read_space()
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing, relay: &mut Vec<u8>) -> Flow {
         let Self { socket, talk } = self;
         talk.half.handle_alive(now.at);
         let hub = Arc::clone(&talk.hub);
-        let mut bytes = Vec::new();
-        let mut relay = Relay::new(&mut bytes, &hub.counters, hub.limits.frame_bytes);
+        let mut relay = Relay::new(relay, &hub.counters, hub.limits.frame_bytes);
         let flow = socket
             .handle_filled(count, own, |speaker, message| talk.handle_message(speaker, &mut relay, &message));
         talk.handle_parting(socket.take_parting(), &mut relay);

@@ -11,7 +11,7 @@ use whub_proto::names::PairId;
 use crate::connection::echo::GOING_AWAY;
 use crate::connection::room_fanout::RoomFanout;
 use crate::connection::websocket::{Message, Speaker, WebSocket};
-use crate::connection::{Bytes, Flow, Reading, Talk};
+use crate::connection::{Bytes, Flow, Reading, Space, Talk};
 use crate::mailbox::Private;
 use crate::node::Node;
 use crate::outgoing::Outgoing;
@@ -142,11 +142,11 @@ impl Talk for RoomTalk {
         if ended.is_some() { self.finish(ended, bytes.own) } else { flow }
     }
 
-    fn read_space(&mut self) -> Option<&mut [u8]> {
+    fn read_space(&mut self) -> Option<Space<'_>> {
         self.socket.read_space()
     }
 
-    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing) -> Flow {
+    fn handle_filled(&mut self, now: Now, count: usize, own: &mut Outgoing, _: &mut Vec<u8>) -> Flow {
         let Self { socket, talk } = self;
         talk.talker.handle_alive(now.at);
         let mut ended = None;

@@ -5,7 +5,7 @@ use whub_ws::{
 };
 use whub_ws::{deflate, encode_close, encode_close_reply, encode_frame};
 
-use crate::connection::Flow;
+use crate::connection::{Flow, Space};
 use crate::outgoing::Outgoing;
 
 /// A server's end of a WebSocket.
@@ -67,8 +67,8 @@ impl WebSocket {
         }
     }
 
-    pub(crate) fn read_space(&mut self) -> Option<&mut [u8]> {
-        self.decoder.read_space()
+    pub(crate) fn read_space(&mut self) -> Option<Space<'_>> {
+        self.decoder.read_space().map(Space::Slice)
     }
 
     /// Bytes were read straight into the decoder's buffer.
