@@ -118,6 +118,7 @@ impl HttpHub {
                 Failure::new(Exit::Denied, said).try_this(advice)
             }
             409 if slug == Some("config.problems") => Failure::new(Exit::Usage, said.unwrap_or_default()),
+            503 if said.is_some() => Failure::new(Exit::Unavailable, said.unwrap_or_default()),
             404 if said.is_some() => Failure::new(Exit::NotFound, said.unwrap_or_default()),
             status => {
                 let said = said.unwrap_or_else(|| "is it a hub?".to_owned());

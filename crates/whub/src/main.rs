@@ -18,6 +18,7 @@ mod progress;
 mod runtime;
 mod settings;
 mod stream;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -50,6 +50,32 @@ fn services_are_listed_with_their_providers() {
 }
 
 #[test]
+fn who_looks_on_waits_for_a_hub_that_is_gone() {
+    let mut hub = Hub::start(&[]);
+    let mut watching = hub.start_client(&["services", "--watch", "--json"]);
+    let mut inspecting = hub.start_client(&["inspect", "/echo"]);
+    assert_eq!(watching.line(), "{\"services\":[]}");
+    inspecting.wait_for("recording");
+    hub.process.signal(Signal::TERM);
+    for looking in [&mut watching, &mut inspecting] {
+        looking.wait_for("connection lost (this node is stopping); next try in 500 ms");
+    }
+    assert_eq!(hub.process.end().0, 0);
+    hub.start_again();
+    for looking in [&mut watching, &mut inspecting] {
+        looking.wait_for("connected again");
+    }
+    assert_eq!(watching.line(), "{\"services\":[]}");
+    let mut provider = hub.start_client(&["provide", "/echo", "--echo"]);
+    provider.wait_for("providing /echo");
+    let came: Value = serde_json::from_str(&watching.line()).unwrap();
+    assert_eq!((&came["event"], &came["pattern"]), (&"came".into(), &"/echo".into()));
+    assert_eq!(hub.run(&["call", "/echo", "--data", "x"]).0, 0);
+    let line = inspecting.line();
+    assert!(line.contains("  200  ") && line.ends_with("POST /echo"), "{line}");
+}
+
+#[test]
 fn the_same_list_comes_as_a_call() {
     let hub = Hub::start(&[]);
     let mut provider = hub.start_client(&["provide", "/echo", "--echo"]);

@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use crate::{
     commands::table::{duration, time_of_day},
-    exit::{Exit, Failure},
+    exit::Failure,
     hub::{HubArgs, json},
     output,
     runtime::{self, stop},
+    watch::Watch,
 };
 
 /// The hub waits a minute for the answer to a replay.
@@ -83,21 +84,18 @@ impl Inspect {
     }
 
     async fn watch(&self) -> Result<(), Failure> {
-        let mut events = self.hub.http()?.events(&self.url("&watch")).await?;
+        let mut news = Watch::begin(self.hub.http()?, self.url("&watch")).await?;
         output::note("recording; Ctrl-C ends");
-        while let Some(event) = events.next().await? {
-            let told = json(event.data.as_bytes())?;
-            match event.name.as_str() {
+        loop {
+            let (name, told) = news.next().await?;
+            match name.as_str() {
                 "calls" => self.show_all(&told)?,
                 "call" => self.show_one(&told)?,
                 "gap" => output::note(&format!("{} calls were too many to show", told["count"])),
-                _ => {
-                    let reason = told["reason"].as_str().unwrap_or("the hub ended the news").to_owned();
-                    return Err(Failure::new(Exit::Unavailable, reason));
-                }
+                // News are open; what is not known here is not worth a line.
+                _ => {}
             }
         }
-        Err(Failure::new(Exit::Unreachable, "the connection to the hub ended"))
     }
 
     fn show_all(&self, listed: &Value) -> Result<(), Failure> {

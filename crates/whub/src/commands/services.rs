@@ -5,10 +5,11 @@ use serde_json::Value;
 
 use crate::{
     commands::table::{duration, table, time_of_day},
-    exit::{Exit, Failure},
-    hub::{HubArgs, json},
+    exit::Failure,
+    hub::HubArgs,
     output,
     runtime::{self, stop},
+    watch::Watch,
 };
 
 /// Show who provides what, and how it does
@@ -22,7 +23,7 @@ pub(crate) struct Services {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Go on, and tell of providers that come or go, until Ctrl-C
+    /// Go on, and tell of providers that come or go, until Ctrl-C; a hub that is gone is waited for
     #[arg(long)]
     watch: bool,
 
@@ -60,21 +61,18 @@ impl Services {
     }
 
     async fn go_on(&self) -> Result<(), Failure> {
-        let mut events = self.hub.http()?.events(&self.url("?watch")).await?;
-        while let Some(event) = events.next().await? {
-            let told = json(event.data.as_bytes())?;
-            match event.name.as_str() {
+        let mut news = Watch::begin(self.hub.http()?, self.url("?watch")).await?;
+        loop {
+            let (name, told) = news.next().await?;
+            match name.as_str() {
                 "services" | "service" => self.show(&told)?,
                 "came" | "left" if self.json => output::print_json(&told)?,
                 "came" | "left" => output::print(&format!("{}\n", output::one_line(line(&told).trim_end())))?,
                 "gap" => output::note(&format!("{} changes were too many to show", told["count"])),
-                _ => {
-                    let reason = told["reason"].as_str().unwrap_or("the hub ended the news").to_owned();
-                    return Err(Failure::new(Exit::Unavailable, reason));
-                }
+                // News are open; what is not known here is not worth a line.
+                _ => {}
             }
         }
-        Err(Failure::new(Exit::Unreachable, "the connection to the hub ended"))
     }
 
     fn show(&self, told: &Value) -> Result<(), Failure> {

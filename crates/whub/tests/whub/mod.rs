@@ -192,6 +192,12 @@ impl Hub {
         Self { process, address }
     }
 
+    /// Starts it once more, on the port that it had.
+    pub(crate) fn start_again(&mut self) {
+        self.process = Running::start(command(&["serve", "--listen", &self.address]));
+        assert_eq!(self.process.line(), format!("listening on ws://{}", self.address));
+    }
+
     /// A client command that talks to this hub.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(arguments);
