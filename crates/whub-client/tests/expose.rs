@@ -277,6 +277,29 @@ async fn trailers_of_the_application_follow_its_body() {
 }
 
 #[tokio::test]
+async fn trailers_of_a_request_reach_the_application() {
+    let (hub, app) = (Hub::start().await, App::start().await);
+    let _exposure = hub.client.expose("shop", app.url()).await.unwrap();
+    let request =
+        "trailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-sum: 7\r\nhost: no\r\n\r\n";
+    let answered = async {
+        let mut asked = app.asked().await;
+        assert_eq!(
+            (asked.field("trailer"), asked.field("transfer-encoding")),
+            (Some("x-sum"), Some("chunked"))
+        );
+        let mut rest = String::new();
+        while !rest.ends_with("\r\n\r\n") {
+            soon(asked.socket.read_line(&mut rest)).await.unwrap();
+        }
+        assert_eq!(rest, "2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n");
+        asked.answer("HTTP/1.1 204 No Content\r\n\r\n").await;
+    };
+    let ((), answer) = tokio::join!(soon(answered), soon(hub.http("POST /shop/x", request)));
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+}
+
+#[tokio::test]
 async fn who_goes_away_hangs_up_on_the_application() {
     let (hub, app) = (Hub::start().await, App::start().await);
     let _exposure = hub.client.expose("shop", app.url()).await.unwrap();

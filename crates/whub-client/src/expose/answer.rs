@@ -63,6 +63,8 @@ pub(super) async fn reply(
 pub(super) fn headers(map: &HeaderMap, place: Option<&Place<'_>>) -> Headers {
     let mut kept = map.clone();
     fields::strip_hop_by_hop(&mut kept);
+    // Announced where some will follow.
+    kept.remove(TRAILER);
     let mut headers = Headers::default();
     for (name, value) in &kept {
         let text = fields::text(value);

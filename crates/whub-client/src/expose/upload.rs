@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use hyper::HeaderMap;
 use hyper::body::{Frame, SizeHint};
 
 use super::fields;
@@ -21,13 +22,14 @@ pub(super) struct Upload {
     waiting: VecDeque<Bytes>,
     /// Bytes that are still to be sent, where that is known.
     left: Option<u64>,
-    /// Nothing follows what waits.
+    /// Nothing follows what waits, but for trailers.
     ended: bool,
+    trailers: Option<HeaderMap>,
 }
 
 impl Upload {
-    /// Looks at what has come already: a body that came whole has a known length, whatever its head says.
-    /// `declared` is the caller's `Content-Length`.
+    /// Looks at what has come already: a body that came whole has a known length, whatever its head says, unless trailers
+    /// follow it, which only chunks can have. `declared` is the caller's `Content-Length`.
     pub(super) async fn look(mut body: Body, declared: Option<u64>) -> Result<Self, Error> {
         let mut waiting = VecDeque::new();
         let mut ended = false;
@@ -42,24 +44,35 @@ impl Upload {
             Poll::Ready(Ok::<(), Error>(()))
         })
         .await?;
-        let left = if ended { Some(waiting.iter().map(|chunk| chunk.len() as u64).sum()) } else { declared };
-        Ok(Self { body: Some(body), waiting, left, ended })
+        let trailers = if ended { trailers(&body) } else { None };
+        let left = match (ended, &trailers) {
+            (true, None) => Some(waiting.iter().map(|chunk| chunk.len() as u64).sum()),
+            (true, Some(_)) => None,
+            (false, _) => declared,
+        };
+        Ok(Self { body: Some(body), waiting, left, ended, trailers })
     }
 
     /// No body.
     pub(super) fn nothing() -> Self {
-        Self { body: None, waiting: VecDeque::new(), left: Some(0), ended: true }
+        Self { body: None, waiting: VecDeque::new(), left: Some(0), ended: true, trailers: None }
     }
 
     /// Whether there is nothing to send, now or later.
     pub(super) fn is_empty(&self) -> bool {
-        self.ended && self.waiting.is_empty()
+        self.ended && self.waiting.is_empty() && self.trailers.is_none()
     }
 
     fn send(&mut self, chunk: Bytes) -> Frame<Bytes> {
         self.left = self.left.map(|left| left.saturating_sub(chunk.len() as u64));
         Frame::data(chunk)
     }
+}
+
+/// Those of a body that has ended, if it has some.
+fn trailers(body: &Body) -> Option<HeaderMap> {
+    let trailers = fields::map(body.trailers());
+    (!trailers.is_empty()).then_some(trailers)
 }
 
 impl hyper::body::Body for Upload {
@@ -74,16 +87,14 @@ impl hyper::body::Body for Upload {
         if let Some(chunk) = this.waiting.pop_front() {
             return Poll::Ready(Some(Ok(this.send(chunk))));
         }
-        let Some(body) = this.body.as_mut().filter(|_| !this.ended) else { return Poll::Ready(None) };
-        match std::task::ready!(body.poll_chunk(cx)) {
-            Ok(Some(chunk)) => Poll::Ready(Some(Ok(this.send(chunk)))),
-            Ok(None) => {
-                let trailers = fields::map(body.trailers());
-                this.ended = true;
-                Poll::Ready((!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers))))
+        if let Some(body) = this.body.as_mut().filter(|_| !this.ended) {
+            match std::task::ready!(body.poll_chunk(cx)) {
+                Ok(Some(chunk)) => return Poll::Ready(Some(Ok(this.send(chunk)))),
+                Ok(None) => (this.ended, this.trailers) = (true, trailers(body)),
+                Err(error) => return Poll::Ready(Some(Err(error))),
             }
-            Err(error) => Poll::Ready(Some(Err(error))),
         }
+        Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {

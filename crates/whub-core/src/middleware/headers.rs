@@ -150,7 +150,8 @@ pub fn is_hubs_own(name: &str) -> bool {
         || name.as_bytes().get(..5).is_some_and(|start| is_same(start, b"whub-"))
 }
 
-/// What concerns one connection alone (RFC 9110 section 7.6.1, and what older software takes for it).
+/// What concerns one connection alone (RFC 9110 section 7.6.1, and what older software takes for it). `Trailer` does not:
+/// it announces what follows the body, which goes as far as that does.
 #[must_use]
 pub fn is_hop_by_hop(name: &str) -> bool {
     is_one_of!(
@@ -161,7 +162,6 @@ pub fn is_hop_by_hop(name: &str) -> bool {
             | "proxy-authorization"
             | "proxy-connection"
             | "te"
-            | "trailer"
             | "transfer-encoding"
             | "upgrade"
             | "http2-settings"

@@ -158,7 +158,7 @@ pub(super) fn fill<B>(response: &mut Response<B>, packet: &Packet, headers: Head
     let filled = response.headers_mut();
     filled.reserve(headers.len() + 3);
     for (name, value) in headers {
-        if is_hubs_own(name) || matches!(name, "content-length" | "x-request-id") {
+        if is_hubs_own(name) || matches!(name, "content-length" | "x-request-id" | "trailer") {
             continue;
         }
         // What HTTP cannot carry is left out: it could only break the answer's frame.

@@ -43,6 +43,7 @@ const FORBIDDEN: &[&str] = &[
     "referer",
     "retry-after",
     "set-cookie",
+    "trailer",
     "traceparent",
     "tracestate",
     "user-agent",
