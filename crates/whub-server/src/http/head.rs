@@ -161,10 +161,13 @@ pub(super) fn fill<B>(response: &mut Response<B>, packet: &Packet, headers: Head
         if is_hubs_own(name) || matches!(name, "content-length" | "x-request-id" | "trailer") {
             continue;
         }
-        // What HTTP cannot carry is left out: it could only break the answer's frame.
-        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
         let shared = packet.share(value.as_bytes());
-        let Ok(value) = HeaderValue::from_maybe_shared(shared) else { continue };
+        let field = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_maybe_shared(shared));
+        let (Ok(name), Ok(value)) = field else {
+            // It could only break the answer's frame.
+            tracing::debug!(?name, "a header of an answer is left out: HTTP cannot carry it");
+            continue;
+        };
         filled.append(name, value);
     }
 }
