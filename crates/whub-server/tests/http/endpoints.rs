@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use whub_core::WINDOW;
-use whub_proto::{Body, Data, Flags, Kind, Request};
+use whub_proto::{Body, Data, Flags, Request};
 use whub_server::config::{Endpoint, EndpointAccess, Secret, Target, Token};
 
 use crate::browser::{Answer, Browser};
@@ -531,8 +531,6 @@ async fn over_the_protocol_an_endpoint_that_takes_nothing_is_heard_still_and_los
         let said = client.hear().await;
         if let Body::Credit(more) = said.frame().body {
             credit += more.bytes;
-        } else if said.kind == Kind::Ping {
-            client.say(said.id, &Body::Pong).await;
         } else {
             let Body::Data(data) = said.frame().body else { panic!("{said:?}") };
             if said.flags.contains(Flags::END) {
