@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::{
     exit::{Exit, Failure},
@@ -22,13 +23,16 @@ pub(crate) struct Watch {
     hub: HttpHub,
     path: String,
     events: Events,
+    since: Instant,
+    /// The wait before the next try.
+    wait: Duration,
 }
 
 impl Watch {
     /// Begins to listen. The hub has to be there.
     pub(crate) async fn begin(hub: HttpHub, path: String) -> Result<Self, Failure> {
         let events = hub.events(&path).await?;
-        Ok(Self { hub, path, events })
+        Ok(Self { hub, path, events, since: Instant::now(), wait: FIRST_WAIT })
     }
 
     /// Name and data of the next event. After a lost connection they begin with the state as it is then, as at first.
@@ -51,30 +55,33 @@ impl Watch {
     }
 
     async fn connect_again(&mut self, mut why: String) -> Result<(), Failure> {
-        let mut wait = FIRST_WAIT;
+        // Something in front of the hub may take connections, and lose them at once.
+        if self.since.elapsed() > LONGEST_WAIT {
+            self.wait = FIRST_WAIT;
+        }
         loop {
-            output::note(&format!("connection lost ({why}); next try in {} ms", wait.as_millis()));
-            tokio::time::sleep(wait).await;
+            output::note(&format!("connection lost ({why}); next try in {} ms", self.wait.as_millis()));
+            tokio::time::sleep(self.wait).await;
+            self.wait = (self.wait * 2).min(LONGEST_WAIT);
             match self.hub.events(&self.path).await {
                 Ok(events) => {
                     output::note("connected again");
-                    self.events = events;
+                    (self.events, self.since) = (events, Instant::now());
                     return Ok(());
                 }
                 Err(failure) if is_passing(failure.exit) => why = failure.message,
                 Err(failure) => return Err(failure),
             }
-            wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
 }
 
-/// Whether it may be otherwise in a moment. A service is there again when its provider has found back, too.
+/// Whether it may be otherwise in a moment. What answers in place of a hub that was there is a proxy in front of it; a
+/// service is there again when its provider has found back, too.
 fn is_passing(exit: Exit) -> bool {
     match exit {
-        Exit::Unreachable | Exit::Timeout | Exit::Unavailable | Exit::NotFound => true,
+        Exit::Unreachable | Exit::Timeout | Exit::Unavailable | Exit::NotFound | Exit::Failed => true,
         Exit::Ok
-        | Exit::Failed
         | Exit::Usage
         | Exit::Denied
         | Exit::ProviderLost

@@ -35,6 +35,36 @@ pub(super) fn strip_hop_by_hop(map: &mut HeaderMap) {
     }
 }
 
+/// Takes out what has to be known before a body (RFC 9110 section 6.5.1), and what the hub or this exposer alone may say: an
+/// application may take trailers for headers. What frames a message hyper leaves out.
+pub(super) fn strip_from_trailers(map: &mut HeaderMap) {
+    strip_hop_by_hop(map);
+    let names: Vec<HeaderName> = map.keys().filter(|name| !may_follow(name.as_str())).cloned().collect();
+    for name in names {
+        map.remove(name);
+    }
+}
+
+fn may_follow(name: &str) -> bool {
+    let is_of_the_way = name.starts_with("x-forwarded-") || name.starts_with("whub-");
+    !is_of_the_way
+        && !matches!(
+            name,
+            "authorization"
+                | "cookie"
+                | "expect"
+                | "forwarded"
+                | "host"
+                | "traceparent"
+                | "tracestate"
+                | "via"
+                | "x-client-ip"
+                | "x-original-host"
+                | "x-real-ip"
+                | "x-request-id"
+        )
+}
+
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",
@@ -78,6 +108,14 @@ mod tests {
         strip_hop_by_hop(&mut map);
         let left: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
         assert_eq!(left, [("cookie", "a=b".into()), ("cookie", "c=d".into()), ("x-city", "Zürich".into())]);
+    }
+
+    #[test]
+    fn what_has_to_come_first_is_no_trailer() {
+        let names = ["x-sum", "cookie", "te", "x-forwarded-for", "whub-client", "authorization", "digest"];
+        let mut map = map(&names.map(|name| (name, "1")).into_iter().collect());
+        strip_from_trailers(&mut map);
+        assert_eq!(map.keys().collect::<Vec<_>>(), ["x-sum", "digest"]);
     }
 
     #[test]

@@ -71,7 +71,8 @@ impl Upload {
 
 /// Those of a body that has ended, if it has some.
 fn trailers(body: &Body) -> Option<HeaderMap> {
-    let trailers = fields::map(body.trailers());
+    let mut trailers = fields::map(body.trailers());
+    fields::strip_from_trailers(&mut trailers);
     (!trailers.is_empty()).then_some(trailers)
 }
 

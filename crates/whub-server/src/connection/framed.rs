@@ -9,7 +9,7 @@ const LONG_BYTES: usize = 32 * 1024;
 /// Memory that long frames are read to, several to a block. Each of them keeps its whole block.
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// The shortest read worth a system call while a long frame is under way, bytes.
+/// Less room than this behind an unfinished frame is not worth a system call, bytes.
 const READ_BYTES_MIN: usize = 64 * 1024;
 
 /// What is left of the last read: the beginning of a frame. Owns memory only then.
@@ -51,11 +51,11 @@ impl FrameReader {
 
     /// Room behind a long frame that has begun: for the rest of it, and for what follows.
     pub(super) fn space(&mut self) -> Option<&mut BytesMut> {
-        let missing = missing(&self.begun);
         if !is_long(&self.begun) {
             return None;
         }
-        if self.begun.capacity() - self.begun.len() < missing.max(READ_BYTES_MIN) {
+        let room = self.begun.capacity() - self.begun.len();
+        if room < missing(&self.begun).min(READ_BYTES_MIN) {
             let begun = std::mem::take(&mut self.begun);
             self.begin(&begun);
         }
@@ -91,10 +91,11 @@ impl FrameReader {
         Ok(())
     }
 
-    /// Keeps the beginning of a frame, with room for what follows if that is a long one.
+    /// Keeps the beginning of a frame, with room for what follows if that is a long one. Beyond a block it doubles with what
+    /// has come: what was announced may never come.
     fn begin(&mut self, bytes: &[u8]) {
         let whole = bytes.len() + missing(bytes);
-        let room = if whole < LONG_BYTES { bytes.len() } else { whole.max(BLOCK_BYTES) };
+        let room = if whole < LONG_BYTES { bytes.len() } else { BLOCK_BYTES.max(whole.min(2 * bytes.len())) };
         self.begun = BytesMut::with_capacity(room);
         self.begun.extend_from_slice(bytes);
     }
@@ -254,6 +255,27 @@ mod tests {
         let (frames, shared) = read_all(&stream, std::iter::repeat(128 * 1024));
         assert!(frames == expected);
         assert_eq!(shared, [&[false][..], &[true; 15]].concat());
+    }
+
+    #[test]
+    fn a_trickle_is_not_moved_again_and_again() {
+        for length in [LONG_BYTES, BLOCK_BYTES - 100, FRAME_BYTES_MAX] {
+            let (stream, _) = stream_of(&[length]);
+            let (mut reader, mut moves, mut place) = (FrameReader::default(), 0, std::ptr::null());
+            reader.handle_bytes(&stream[..4], FRAME_BYTES_MAX, |_| true).unwrap();
+            for bytes in stream[4..stream.len() - 1].chunks(100) {
+                let block = reader.space().unwrap();
+                assert!(
+                    block.capacity() <= BLOCK_BYTES.max(2 * block.len()),
+                    "no more than what came is trusted"
+                );
+                moves +=
+                    usize::from(!std::ptr::eq(std::mem::replace(&mut place, block.as_ptr()), block.as_ptr()));
+                block.extend_from_slice(bytes);
+                reader.handle_filled(FRAME_BYTES_MAX, &mut |_, _| true).unwrap();
+            }
+            assert!(moves <= 4, "{length}: moved {moves} times");
+        }
     }
 
     #[test]

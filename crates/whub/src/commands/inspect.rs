@@ -1,6 +1,6 @@
 //! `whub inspect`: calls as they end, and one of them made anew.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use clap::Args;
 use serde_json::Value;
@@ -16,6 +16,9 @@ use crate::{
 
 /// The hub waits a minute for the answer to a replay.
 const REPLAY_WITHIN: Duration = Duration::from_secs(75);
+
+/// Calls that are known again when they are listed once more.
+const KNOWN: usize = 1000;
 
 /// Show recent calls as they end, or make one of them anew
 #[derive(Args, Debug)]
@@ -68,7 +71,7 @@ impl Inspect {
             }
             if self.once {
                 let listed = self.hub.get(&self.url("")).await?;
-                return self.show_all(&listed);
+                return calls(&listed).rev().try_for_each(|call| self.show_one(call));
             }
             tokio::select! {
                 ended = self.watch() => ended,
@@ -86,21 +89,23 @@ impl Inspect {
     async fn watch(&self) -> Result<(), Failure> {
         let mut news = Watch::begin(self.hub.http()?, self.url("&watch")).await?;
         output::note("recording; Ctrl-C ends");
+        let mut shown = Shown::default();
         loop {
             let (name, told) = news.next().await?;
             match name.as_str() {
-                "calls" => self.show_all(&told)?,
-                "call" => self.show_one(&told)?,
+                "calls" => calls(&told)
+                    .rev()
+                    .filter(|call| shown.is_new(call))
+                    .try_for_each(|call| self.show_one(call))?,
+                "call" => {
+                    shown.is_new(&told);
+                    self.show_one(&told)?;
+                }
                 "gap" => output::note(&format!("{} calls were too many to show", told["count"])),
                 // News are open; what is not known here is not worth a line.
                 _ => {}
             }
         }
-    }
-
-    fn show_all(&self, listed: &Value) -> Result<(), Failure> {
-        let calls = listed["calls"].as_array().map(Vec::as_slice).unwrap_or_default();
-        calls.iter().rev().try_for_each(|call| self.show_one(call))
     }
 
     fn show_one(&self, call: &Value) -> Result<(), Failure> {
@@ -115,6 +120,35 @@ impl Inspect {
             return output::print_json(call);
         }
         output::print(&whole(call))
+    }
+}
+
+/// The newest first.
+fn calls(listed: &Value) -> std::slice::Iter<'_, Value> {
+    listed["calls"].as_array().map(Vec::as_slice).unwrap_or_default().iter()
+}
+
+/// The last calls that were shown with their outcomes, which are not shown again when they are listed after a lost connection.
+/// A hub that was started anew counts anew, so they are known by their times too.
+#[derive(Default)]
+struct Shown(VecDeque<(u64, u64)>);
+
+impl Shown {
+    /// Notes it. Whether it was not known.
+    fn is_new(&mut self, call: &Value) -> bool {
+        if call["duration_ms"].is_null() {
+            return true;
+        }
+        let number = |name: &str| call[name].as_u64().unwrap_or(0);
+        let key = (number("id"), number("time_ms"));
+        if self.0.contains(&key) {
+            return false;
+        }
+        if self.0.len() == KNOWN {
+            self.0.pop_front();
+        }
+        self.0.push_back(key);
+        true
     }
 }
 
