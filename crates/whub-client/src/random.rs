@@ -27,6 +27,7 @@ impl std::fmt::Debug for Keys {
 }
 
 /// A number that nobody else has.
+#[cfg(feature = "expose")]
 pub(crate) fn number() -> u64 {
     // Without the system's random source: one that other processes hardly have at the same time.
     getrandom::u64().unwrap_or_else(|_| std::process::id().into())
