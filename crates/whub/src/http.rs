@@ -14,6 +14,9 @@ use crate::exit::{Exit, Failure};
 /// The deadline of a request, connection included.
 const WITHIN: Duration = Duration::from_secs(10);
 
+/// A hub whose events pause says something every 15 s.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// Longest answer that is read; of events, the longest line.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
 
@@ -159,10 +162,13 @@ impl Events {
         let mut event = Event::default();
         loop {
             let mut line = String::new();
-            let read = (&mut self.lines).take(ANSWER_BYTES_MAX).read_line(&mut line).await;
-            let count = read.map_err(|error| {
-                Failure::new(Exit::Unreachable, format!("the connection to {} broke: {error}", self.url))
-            })?;
+            let mut lines = (&mut self.lines).take(ANSWER_BYTES_MAX);
+            let lost = |how: String| {
+                Failure::new(Exit::Unreachable, format!("the connection to {} {how}", self.url))
+            };
+            let read = tokio::time::timeout(SILENCE, lines.read_line(&mut line)).await;
+            let read = read.map_err(|_| lost(format!("has been silent for {SILENCE:?}")))?;
+            let count = read.map_err(|error| lost(format!("broke: {error}")))?;
             if count == 0 {
                 return Ok(None);
             }
@@ -215,6 +221,16 @@ mod tests {
         for broken in [&b"SSH-2.0-OpenSSH_9.2\r\n"[..], b"\x0e\x57\x48\x42\x01"] {
             assert!(split(broken).is_err());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_that_says_nothing_is_lost() {
+        let (hub, mine) = tokio::io::duplex(64);
+        let mut events = Events { url: "ws://h".parse().unwrap(), lines: BufReader::new(Box::new(mine)) };
+        let lost = events.next().await.unwrap_err();
+        assert_eq!(lost.exit, Exit::Unreachable);
+        assert_eq!(lost.message, "the connection to ws://h/ws has been silent for 60s");
+        drop(hub);
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ fn progress_and_trailers_are_shown_around_the_answer() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let pairs = |name: &str, value: &str| Headers::from_iter([(name.to_owned(), value.to_owned())]);
     let render = move |request: Request| async move {
-        request.progress(pairs("x-done", "half"), "so far\n").await?;
+        request.progress(pairs("x-done", "half"), "so far").await?;
         let trailers = async move { pairs("x-sum", "42") };
         Ok::<_, ServiceError>(Reply::text("all").header("x-kind", "drawing").trailers(trailers))
     };

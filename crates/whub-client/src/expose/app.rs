@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hyper::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, VIA};
+use hyper::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, TRAILER, VIA};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 use tokio::sync::Notify;
 use whub_transport::Trust;
@@ -149,6 +149,8 @@ impl App {
     async fn outgoing(&self, mount: &Mount, request: Request) -> Result<Outgoing, ServiceError> {
         let mut headers = fields::map(request.headers());
         let declared = headers.remove(CONTENT_LENGTH);
+        // Only chunks can have trailers.
+        let declared = declared.filter(|_| !headers.contains_key(TRAILER));
         let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
         let target = self.target(mount, &request)?;
         let method = request.method().to_owned();

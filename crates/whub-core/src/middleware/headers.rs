@@ -115,10 +115,9 @@ impl Middleware for HeaderStep {
 
 /// `rules`: the service's before the global ones.
 fn decide(rules: &[&HeaderRules], name: &str, wanted: &[Box<str>]) -> bool {
-    if !is_plain(name)
-        || is_hubs_own(name)
-        || rules.iter().any(|rules| rules.request_block.contains_alike(name))
-    {
+    // `Trailer` announces what follows the body, which goes as far as that does.
+    let is_hubs_own = is_hubs_own(name) && !name.eq_ignore_ascii_case("trailer");
+    if !is_plain(name) || is_hubs_own || rules.iter().any(|rules| rules.request_block.contains_alike(name)) {
         return false;
     }
     let is_wanted = || wanted.iter().any(|known| &**known == "*" || known.eq_ignore_ascii_case(name));
@@ -150,8 +149,7 @@ pub fn is_hubs_own(name: &str) -> bool {
         || name.as_bytes().get(..5).is_some_and(|start| is_same(start, b"whub-"))
 }
 
-/// What concerns one connection alone (RFC 9110 section 7.6.1, and what older software takes for it). `Trailer` does not:
-/// it announces what follows the body, which goes as far as that does.
+/// What concerns one connection alone (RFC 9110 section 7.6.1, and what older software takes for it).
 #[must_use]
 pub fn is_hop_by_hop(name: &str) -> bool {
     is_one_of!(
@@ -162,6 +160,7 @@ pub fn is_hop_by_hop(name: &str) -> bool {
             | "proxy-authorization"
             | "proxy-connection"
             | "te"
+            | "trailer"
             | "transfer-encoding"
             | "upgrade"
             | "http2-settings"

@@ -3,8 +3,9 @@
 use bytes::{Buf, Bytes, BytesMut};
 use whub_transport::preface::{FrameTooLarge, LENGTH_BYTES, split_frame};
 
-/// A frame of this length is not moved once it is read, where that can be: who passes it on shares its memory.
-const LONG_BYTES: usize = 32 * 1024;
+/// A frame of this length is not moved once it is read, where that can be: who passes it on shares its memory. The pieces of
+/// bodies that `whub-client` sends are as long, with their heads.
+const LONG_BYTES: usize = 64 * 1024;
 
 /// Memory that long frames are read to, several to a block. Each of them keeps its whole block.
 const BLOCK_BYTES: usize = 256 * 1024;

@@ -68,7 +68,7 @@ pub(super) fn pairs(headers: &HeaderMap, hides_authorization: bool) -> Result<Ve
     let mut pairs = Vec::with_capacity(headers.len() + 1);
     for (name, value) in headers {
         let is_credential = hides_authorization && name == header::AUTHORIZATION;
-        let is_own = is_hubs_own(name.as_str()) || name == request_id::FIELD;
+        let is_own = is_hubs_own(name.as_str()) && name != header::TRAILER || name == request_id::FIELD;
         // A handshake that lost its `Upgrade` on the way is no WebSocket; its token is one still.
         let is_credential = is_credential || (name == header::SEC_WEBSOCKET_PROTOCOL && offers_token(value));
         if is_own || is_credential || is_named_in_connection(headers, name) {
@@ -158,7 +158,7 @@ pub(super) fn fill<B>(response: &mut Response<B>, packet: &Packet, headers: Head
     let filled = response.headers_mut();
     filled.reserve(headers.len() + 3);
     for (name, value) in headers {
-        if is_hubs_own(name) || matches!(name, "content-length" | "x-request-id" | "trailer") {
+        if is_hubs_own(name) || matches!(name, "content-length" | "x-request-id") {
             continue;
         }
         let shared = packet.share(value.as_bytes());

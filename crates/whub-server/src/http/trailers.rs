@@ -43,7 +43,6 @@ const FORBIDDEN: &[&str] = &[
     "referer",
     "retry-after",
     "set-cookie",
-    "trailer",
     "traceparent",
     "tracestate",
     "user-agent",

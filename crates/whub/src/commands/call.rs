@@ -148,9 +148,11 @@ impl Call {
 
 /// What a service says before it answers, in the shape of an answer. Who does not read it holds the call up.
 fn print_progress(progress: Progress) {
+    let is_cut = progress.payload.last().is_some_and(|byte| *byte != b'\n');
     // The answer meets the same obstacle, and tells of it.
     let _ = output::print(&format!("{}\n{}\n", progress.status, lines(&progress.headers)))
-        .and_then(|()| output::write(&progress.payload));
+        .and_then(|()| output::write(&progress.payload))
+        .and_then(|()| if is_cut { output::write(b"\n") } else { Ok(()) });
 }
 
 fn lines(headers: &Headers) -> String {
